@@ -1,0 +1,1 @@
+//! Every decision of a chunkserver, without I/O.

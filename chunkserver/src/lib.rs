@@ -1,0 +1,1 @@
+//! The chunkserver: the shell around its core.

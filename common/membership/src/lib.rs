@@ -1,0 +1,1 @@
+//! Who is the primary master: the configuration record and its stores.

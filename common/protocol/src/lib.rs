@@ -1,0 +1,1 @@
+//! The wire: protobuf for the control plane, frames for the data plane.

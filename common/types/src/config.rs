@@ -1,0 +1,234 @@
+//! What a server's configuration file says: YAML, one struct a server, unknown keys refused.
+//!
+//! `gfs dev` and the operator render these same structs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ClusterUid;
+use crate::limits;
+use crate::topology::Topology;
+use crate::units::{ByteSize, DurationMs};
+
+/// Where a server listens and how others reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenConfig {
+    /// `HOST:PORT` for its own protocol; port 0 takes a free one.
+    pub listen: String,
+    /// `HOST:PORT` for `/livez`, `/readyz`, `/metrics`.
+    pub http_listen: String,
+    /// The host others reach it by, when it listens on all addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+}
+
+/// How a server writes its log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `gfs master --config FILE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MasterConfig {
+    /// Its data directory.
+    pub dir: String,
+    /// Its addresses; port 7400 and 7401 unless told otherwise.
+    pub net: ListenConfig,
+    /// Format the directory when it is blank, with this cluster uid. Without it a blank master waits for `Format`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<ClusterUid>,
+    /// Bytes of a chunk; fixed when the cluster is formatted.
+    #[serde(default = "default_chunk_bytes")]
+    pub chunk_size: ByteSize,
+    /// Replicas of a chunk unless a file asks otherwise.
+    #[serde(default = "default_replication")]
+    pub replication: u8,
+    /// How long a lease runs (§3.1).
+    #[serde(default = "default_lease")]
+    pub lease: DurationMs,
+    /// Time between heartbeats of chunkservers.
+    #[serde(default = "default_heartbeat")]
+    pub heartbeat: DurationMs,
+    /// Deleted files can come back for this long (§4.4).
+    #[serde(default = "default_trash_grace")]
+    pub trash_grace: DurationMs,
+    /// Bytes of one segment of the operation log; a checkpoint is due when a segment is full.
+    #[serde(default = "default_segment")]
+    pub log_segment_size: ByteSize,
+    /// How log lines look.
+    #[serde(default)]
+    pub log_format: LogFormat,
+}
+
+/// `gfs chunkserver --config FILE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChunkserverConfig {
+    /// Its data directory.
+    pub dir: String,
+    /// Its addresses; port 7500 and 7501 unless told otherwise.
+    pub net: ListenConfig,
+    /// `HOST:PORT` of the masters.
+    pub masters: Vec<String>,
+    /// The cluster it must belong to; without it a blank one takes the master's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterUid>,
+    /// Where it stands: `zone/host/disk`.
+    #[serde(default)]
+    pub topology: Topology,
+    /// Disk space never given to chunks, so that logs and deletes go on.
+    #[serde(default = "default_reserve")]
+    pub reserve: ByteSize,
+    /// Pushed data held in memory for mutations to come.
+    #[serde(default = "default_pushed")]
+    pub push_buffer: ByteSize,
+    /// How log lines look.
+    #[serde(default)]
+    pub log_format: LogFormat,
+}
+
+/// A configuration that parses but cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Others could not reach it.
+    #[error("`net.listen` is {listen}: others cannot reach that; name a host in `net.advertise`")]
+    NoAdvertise {
+        /// The address in the file.
+        listen: String,
+    },
+    /// No port, or no number.
+    #[error("`{key}` is `{value}`: write HOST:PORT")]
+    BadAddress {
+        /// Which key.
+        key: &'static str,
+        /// The address in the file.
+        value: String,
+    },
+    /// Outside of its limits.
+    #[error("`{key}` is {value}: {reason}")]
+    OutOfRange {
+        /// Which key.
+        key: &'static str,
+        /// What the file says.
+        value: String,
+        /// What it may be.
+        reason: String,
+    },
+}
+
+impl ListenConfig {
+    /// Checks the addresses.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what to write.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (key, value) in [("net.listen", &self.listen), ("net.http_listen", &self.http_listen)] {
+            let port = value.rsplit_once(':').and_then(|(host, port)| {
+                (!host.is_empty()).then(|| port.parse::<u16>().ok()).flatten()
+            });
+            if port.is_none() {
+                return Err(ConfigError::BadAddress { key, value: value.clone() });
+            }
+        }
+        let everywhere = ["0.0.0.0:", "[::]:"].iter().any(|any| self.listen.starts_with(any));
+        if everywhere && self.advertise.is_none() {
+            return Err(ConfigError::NoAdvertise { listen: self.listen.clone() });
+        }
+        Ok(())
+    }
+}
+
+impl MasterConfig {
+    /// Checks what the parser cannot.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what to write.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.net.validate()?;
+        crate::region::ChunkSize::new(self.chunk_size.0).map_err(|error| {
+            ConfigError::OutOfRange {
+                key: "chunk_size",
+                value: self.chunk_size.to_string(),
+                reason: error.to_string(),
+            }
+        })?;
+        range("replication", u64::from(self.replication), 1, u64::from(limits::REPLICATION_MAX))?;
+        range("lease", self.lease.0, 100, 600_000)?;
+        range("heartbeat", self.heartbeat.0, 10, self.lease.0 / 2)?;
+        range("log_segment_size", self.log_segment_size.0, 2 << 20, 1 << 30)
+    }
+}
+
+impl ChunkserverConfig {
+    /// Checks what the parser cannot.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what to write.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.net.validate()?;
+        range("masters (how many)", self.masters.len() as u64, 1, 16)?;
+        range("push_buffer", self.push_buffer.0, 4 * limits::FRAME_BYTES_MAX, 64 << 30)
+    }
+}
+
+fn range(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let reason = format!("from {min} to {max} is allowed");
+    Err(ConfigError::OutOfRange { key, value: value.to_string(), reason })
+}
+
+fn default_chunk_bytes() -> ByteSize {
+    ByteSize(limits::CHUNK_BYTES_DEFAULT)
+}
+fn default_replication() -> u8 {
+    limits::REPLICATION_DEFAULT
+}
+fn default_lease() -> DurationMs {
+    limits::LEASE_MS
+}
+fn default_heartbeat() -> DurationMs {
+    limits::HEARTBEAT_MS
+}
+fn default_trash_grace() -> DurationMs {
+    limits::TRASH_GRACE_MS
+}
+fn default_segment() -> ByteSize {
+    ByteSize(limits::LOG_SEGMENT_BYTES)
+}
+fn default_reserve() -> ByteSize {
+    ByteSize(1 << 30)
+}
+fn default_pushed() -> ByteSize {
+    ByteSize(limits::PUSHED_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(listen: &str) -> ListenConfig {
+        ListenConfig {
+            listen: listen.to_owned(),
+            http_listen: "127.0.0.1:0".to_owned(),
+            advertise: None,
+        }
+    }
+
+    #[test]
+    fn an_address_that_nobody_can_reach_is_refused() {
+        assert_eq!(net("127.0.0.1:0").validate(), Ok(()));
+        assert!(matches!(net("0.0.0.0:7400").validate(), Err(ConfigError::NoAdvertise { .. })));
+        assert!(matches!(net("127.0.0.1").validate(), Err(ConfigError::BadAddress { .. })));
+        assert!(matches!(net(":7400").validate(), Err(ConfigError::BadAddress { .. })));
+        assert!(matches!(net("h:99999").validate(), Err(ConfigError::BadAddress { .. })));
+    }
+}

@@ -1,0 +1,20 @@
+//! The words everyone shares: ids, fences, regions, limits, messages, errors, configuration.
+//!
+//! This crate does no I/O and knows nothing of gRPC, of frames or of files: `gfs-protocol` puts these
+//! types on the wire, `gfs-durable` puts bytes on disk.
+
+pub mod config;
+pub mod error;
+pub mod fence;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod path;
+pub mod record;
+pub mod region;
+pub mod time;
+pub mod topology;
+mod units;
+
+pub use error::{Error, ErrorKind};
+pub use units::{ByteSize, DurationMs};

@@ -1,0 +1,87 @@
+//! Every bound of the system, with its unit and its reason.
+
+use crate::DurationMs;
+
+/// Bytes of the unit that has a checksum of its own (§5.2).
+pub const BLOCK_BYTES: u64 = 64 << 10;
+/// Bytes of a chunk unless the cluster was formatted otherwise (§2.5).
+pub const CHUNK_BYTES_DEFAULT: u64 = 64 << 20;
+/// Smallest chunk: two blocks, so that tests meet chunk and block borders soon.
+pub const CHUNK_BYTES_MIN: u64 = 128 << 10;
+/// Largest chunk: its checksum table must fit the head of its file.
+pub const CHUNK_BYTES_MAX: u64 = 512 << 20;
+/// Chunks of one file: 4 Mi chunks of 64 MiB are 256 TiB.
+pub const FILE_CHUNKS_MAX: u64 = 1 << 22;
+
+/// Bytes of a path, as other systems have it.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// Bytes of one name in a path.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Names in a path: bounds recursion everywhere.
+pub const PATH_DEPTH_MAX: usize = 256;
+/// Entries in one page of a list.
+pub const LIST_PAGE_MAX: u32 = 1000;
+/// Chunks in one answer to a locate.
+pub const LOCATE_CHUNKS_MAX: u32 = 1000;
+
+/// Payload of one data frame: larger ones fall out of the second-level cache.
+pub const FRAME_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of the operation-specific part of a data frame.
+pub const FRAME_EXTRA_BYTES_MAX: usize = 16 << 10;
+/// Up to this size the data travels inside the request and the orders, not in a push ahead.
+pub const INLINE_BYTES_MAX: u64 = 64 << 10;
+/// One message of the control plane.
+pub const CONTROL_MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one record of the operation log.
+pub const LOG_RECORD_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one segment of the operation log.
+pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Results of mutations remembered for each client session, and so its mutations in flight.
+pub const SESSION_RESULTS_MAX: usize = 64;
+/// Sessions the master remembers at once.
+pub const SESSIONS_MAX: usize = 1 << 20;
+/// A session that was silent for this long is forgotten by a logged record.
+pub const SESSION_IDLE_MS: DurationMs = DurationMs(60 * 60 * 1000);
+/// Requests of one client connection that the master works on at once.
+pub const CONNECTION_REQUESTS_MAX: usize = 1024;
+
+/// Replicas of a chunk unless asked otherwise (§2.3).
+pub const REPLICATION_DEFAULT: u8 = 3;
+/// Most replicas of a chunk: the count is kept in three bits.
+pub const REPLICATION_MAX: u8 = 7;
+/// Fewest members a new chunk is given where more than one chunkserver was ever configured.
+pub const REPLICAS_MIN: usize = 2;
+
+/// How long a chunk's primary holds its lease unless extended (§3.1).
+pub const LEASE_MS: DurationMs = DurationMs(10_000);
+/// Time between two heartbeats of a chunkserver.
+pub const HEARTBEAT_MS: DurationMs = DurationMs(500);
+/// A chunkserver silent for this long is not offered for reads or new chunks.
+pub const CHUNKSERVER_SILENT_MS: DurationMs = DurationMs(5_000);
+/// How long a raise waits for members that are about to return (raise-6).
+pub const MEMBER_WAIT_MS: DurationMs = DurationMs(5_000);
+/// How long the master waits for the answer to a raise or birth before it goes on without the silent one.
+pub const RAISE_ANSWER_MS: DurationMs = DurationMs(2_000);
+
+/// Bytes of pushed data a chunkserver holds for mutations to come.
+pub const PUSHED_BYTES_MAX: u64 = 256 << 20;
+/// Pushed data that nobody used is dropped after this time.
+pub const PUSHED_AGE_MS: DurationMs = DurationMs(60_000);
+/// Connections a server accepts.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// Mutations of one chunk that wait for its primary.
+pub const CHUNK_MUTATIONS_MAX: usize = 1024;
+/// Replicas in one page of a chunkserver's report.
+pub const REPORT_PAGE_MAX: usize = 10_000;
+
+/// Deleted files can come back for this long (§4.4): three days.
+pub const TRASH_GRACE_MS: DurationMs = DurationMs(3 * 24 * 60 * 60 * 1000);
+/// Time allowed to a new connection to say who it is.
+pub const HANDSHAKE_MS: DurationMs = DurationMs(5_000);
+
+/// Bytes of one appended record, its frame included: at most a quarter of a chunk (§3.3).
+#[must_use]
+pub const fn record_bytes_max(chunk_bytes: u64) -> u64 {
+    chunk_bytes / 4
+}

@@ -1,0 +1,1 @@
+//! Every decision of the master, without I/O.
