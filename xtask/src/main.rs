@@ -1,0 +1,83 @@
+//! `cargo xtask`: every task of the project that is more than one cargo command.
+//!
+//! It knows the workspace from outside (files, `cargo metadata`, exit statuses) and links none of its
+//! crates, so that it still runs when they do not compile.
+
+mod fix;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    about = "The tasks of the project"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run everything that must pass before a change lands; CI runs exactly this
+    #[command(after_help = "Examples:\n  cargo xtask test                 everything\n  \
+        cargo xtask test --fast          without deny, docs and cluster\n  \
+        cargo xtask test --only clippy   one step\n  \
+        cargo xtask test --list          the steps, and what each does")]
+    Test(test::Options),
+    /// Check the rules of the tree that no compiler knows: sizes, dependency direction, links, names
+    #[command(after_help = "Examples:\n  cargo xtask tidy\n  cargo xtask tidy --list")]
+    Tidy(tidy::Options),
+    /// Rewrite what can be rewritten: formatting, and the lints that know their own remedy
+    #[command(after_help = "Example:\n  cargo xtask fix && git diff")]
+    Fix,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Runs one task; false when it ran and found something wrong.
+fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let workspace = Workspace::find()?;
+    match &arguments.task {
+        Task::Test(options) => test::run(&workspace, options),
+        Task::Tidy(options) => tidy::run(&workspace, options),
+        Task::Fix => fix::run_all(&workspace),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_task_shows_an_example_in_its_help() {
+        let mut command = Arguments::command();
+        command.build();
+        for task in command.get_subcommands_mut().filter(|task| task.get_name() != "help") {
+            let help = task.render_help().to_string();
+            assert!(help.contains("cargo xtask"), "{}: no example in\n{help}", task.get_name());
+            assert!(help.contains("Example"), "{}: no example in\n{help}", task.get_name());
+        }
+    }
+}

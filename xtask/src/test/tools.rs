@@ -1,0 +1,138 @@
+//! The programs the steps call, and how each comes onto a machine that lacks it.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::report::Tally;
+use crate::process::{run, succeeds};
+
+/// A program a step calls.
+pub(crate) struct Tool {
+    /// What proves that it is there: program and arguments.
+    probe: &'static [&'static str],
+    source: Source,
+}
+
+/// Where a tool comes from.
+enum Source {
+    /// A package of Debian.
+    Debian(&'static str),
+    /// A component of the Rust toolchain.
+    Rustup(&'static str),
+}
+
+pub(crate) const GIT: Tool = Tool { probe: &["git", "--version"], source: Source::Debian("git") };
+pub(crate) const RUSTFMT: Tool =
+    Tool { probe: &["cargo", "fmt", "--version"], source: Source::Rustup("rustfmt") };
+pub(crate) const CLIPPY: Tool =
+    Tool { probe: &["cargo", "clippy", "--version"], source: Source::Rustup("clippy") };
+
+const TOOLS: [&Tool; 3] = [&GIT, &RUSTFMT, &CLIPPY];
+
+impl Tool {
+    fn here(&self) -> bool {
+        let [program, arguments @ ..] = self.probe else { return false };
+        succeeds(Command::new(program).args(arguments))
+    }
+
+    /// The commands that install it, in order.
+    fn remedy(&self) -> Vec<Vec<&'static str>> {
+        match self.source {
+            Source::Debian(package) => vec![
+                vec!["apt-get", "update"],
+                vec!["apt-get", "install", "--yes", "--no-install-recommends", package],
+            ],
+            Source::Rustup(component) => vec![vec!["rustup", "component", "add", component]],
+        }
+    }
+
+    /// Whether this machine lets us run the remedy.
+    fn installable(&self) -> bool {
+        match self.source {
+            Source::Debian(_) => Path::new("/etc/debian_version").exists() && is_root(),
+            Source::Rustup(_) => succeeds(Command::new("rustup").arg("--version")),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.source {
+            Source::Debian(name) | Source::Rustup(name) => name,
+        }
+    }
+}
+
+/// Installs what is missing where that is possible, and says so; elsewhere names the commands.
+pub(crate) fn install() -> Tally {
+    for tool in TOOLS {
+        match (tool.here(), tool.installable()) {
+            (true, _) => println!("{}: here", tool.name()),
+            (false, true) => install_one(tool),
+            (false, false) => println!("{}", how_to(tool)),
+        }
+    }
+    Tally::passed()
+}
+
+/// Sees to it that these are here. Returns a line for each that is not, with what to do about it.
+pub(crate) fn provide(tools: &[&Tool]) -> Vec<String> {
+    for tool in tools {
+        if !tool.here() && tool.installable() {
+            install_one(tool);
+        }
+    }
+    tools.iter().filter(|tool| !tool.here()).map(|tool| how_to(tool)).collect()
+}
+
+/// Whether it worked shows when the tool is looked for again.
+fn install_one(tool: &Tool) {
+    println!("{}: missing; installing it", tool.name());
+    for line in tool.remedy() {
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).env("DEBIAN_FRONTEND", "noninteractive");
+        match run(&mut command) {
+            Ok(status) if status.success() => {}
+            Ok(status) => println!("{}: {status}", line.join(" ")),
+            Err(error) => println!("{error:#}"),
+        }
+    }
+}
+
+fn how_to(tool: &Tool) -> String {
+    let lines: Vec<_> = tool.remedy().iter().map(|line| line.join(" ")).collect();
+    let elsewhere = match tool.source {
+        Source::Debian(_) => " (on Debian, as root; elsewhere by your own package manager)",
+        Source::Rustup(_) => "",
+    };
+    format!("{} is missing; install it with: {}{elsewhere}", tool.name(), lines.join(" && "))
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABSENT: Tool =
+        Tool { probe: &["gfs-no-such-program"], source: Source::Debian("gfs-no-such-package") };
+
+    #[test]
+    fn a_tool_that_cannot_be_started_is_not_here() {
+        assert!(!ABSENT.here());
+        assert!(!Tool { probe: &[], source: Source::Debian("none") }.here());
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_the_line_that_installs_it() {
+        let line = how_to(&ABSENT);
+        assert!(line.contains("gfs-no-such-package is missing"), "{line}");
+        assert!(line.contains("apt-get install --yes"), "{line}");
+        assert!(how_to(&CLIPPY).ends_with("rustup component add clippy"));
+    }
+
+    #[test]
+    fn nothing_is_lacking_where_nothing_is_needed() {
+        assert!(provide(&[]).is_empty());
+    }
+}
