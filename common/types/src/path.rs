@@ -194,7 +194,7 @@ mod tests {
     fn limits_hold_at_the_limit_and_one_past_it() {
         assert!(GfsPath::parse(&format!("/{}", "n".repeat(255))).is_ok());
         assert!(GfsPath::parse(&format!("/{}", "n".repeat(256))).is_err());
-        let full = "/".to_owned() + &vec!["n".repeat(63); 64].join("/");
+        let full = "/".to_owned() + &["n".repeat(63).as_str(); 64].join("/");
         assert_eq!(full.len(), 4096);
         assert!(GfsPath::parse(&full).is_ok());
         assert!(matches!(GfsPath::parse(&(full + "n")), Err(PathError::TooLong(4097))));

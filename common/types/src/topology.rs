@@ -89,8 +89,8 @@ mod tests {
         let longest = "x".repeat(63);
         assert!(longest.parse::<Topology>().is_ok());
         assert!("x".repeat(64).parse::<Topology>().is_err());
-        assert!(vec!["x"; 8].join("/").parse::<Topology>().is_ok());
-        assert!(vec!["x"; 9].join("/").parse::<Topology>().is_err());
+        assert!(["x"; 8].join("/").parse::<Topology>().is_ok());
+        assert!(["x"; 9].join("/").parse::<Topology>().is_err());
         assert!("a//b".parse::<Topology>().is_err());
         assert!("a b".parse::<Topology>().is_err());
     }

@@ -5,8 +5,9 @@
 use crate::error::Error;
 use crate::fence::{ChunkVersion, LogPosition, MasterEpoch};
 use crate::ids::{
-    ChunkHandle, FileId, ProcessSession, RequestId, RequestSeq, ServerUid, SessionId,
+    ChunkHandle, ClusterUid, FileId, ProcessSession, RequestId, RequestSeq, ServerUid, SessionId,
 };
+use crate::record::ConfigRecord;
 use crate::region::ChunkIndex;
 use crate::time::WallTime;
 use crate::topology::Topology;
