@@ -31,7 +31,7 @@ struct Arguments {
 enum Task {
     /// Run everything that must pass before a change lands; CI runs exactly this
     #[command(after_help = "Examples:\n  cargo xtask test                 everything\n  \
-        cargo xtask test --fast          without deny, docs and cluster\n  \
+        cargo xtask test --fast          without deny, docs, cluster, readme\n  \
         cargo xtask test --only clippy   one step\n  \
         cargo xtask test --list          the steps, and what each does")]
     Test(test::Options),

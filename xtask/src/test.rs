@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// Name the steps and what each does, and run none
     #[arg(long)]
     list: bool,
-    /// Skip the slow steps: deny, docs and cluster
+    /// Skip the slow steps: deny, docs, cluster and readme
     #[arg(long, conflicts_with = "only")]
     fast: bool,
 }

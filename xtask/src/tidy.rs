@@ -7,6 +7,7 @@ mod dependencies;
 mod formats;
 mod links;
 mod metrics;
+mod promises;
 mod size;
 mod source;
 mod unwraps;
@@ -45,7 +46,7 @@ struct Check {
     find: fn(&Workspace) -> Result<Vec<Finding>>,
 }
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     Check {
         name: "size",
         about: "no Rust file has more than 400 lines before its tests",
@@ -85,6 +86,11 @@ const CHECKS: [Check; 8] = [
         name: "formats",
         about: "each on-disk format has a page in docs/formats, and its source names the page",
         find: formats::find,
+    },
+    Check {
+        name: "promises",
+        about: "each test that a page names as `path.rs::test` exists",
+        find: promises::find,
     },
 ];
 

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, in the order in which they run: the quick ones first.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
@@ -24,7 +24,7 @@ pub(crate) struct Step {
 }
 
 /// Every step there is.
-pub(crate) const STEPS: [Step; 8] = [
+pub(crate) const STEPS: [Step; 9] = [
     Step {
         name: "install",
         about: "the tools the other steps need, installed where that can be done",
@@ -81,6 +81,13 @@ pub(crate) const STEPS: [Step; 8] = [
         needs: &[],
         run: cluster,
     },
+    Step {
+        name: "readme",
+        about: "the first command of README.md: a real file goes in, comes out, and is compared",
+        slow: true,
+        needs: &[],
+        run: readme,
+    },
 ];
 
 /// The crate of the whole-system tests; its tests need the built `gfs`.
@@ -124,6 +131,12 @@ fn cluster(workspace: &Workspace) -> Result<Tally> {
     }
     let gfs = workspace.metadata()?.target_directory.join("ci").join("gfs");
     tests(cargo_test(workspace, &["--package", SYSTEM_TESTS]).env("GFS_BIN", gfs))
+}
+
+fn readme(workspace: &Workspace) -> Result<Tally> {
+    let mut script = Command::new("sh");
+    script.current_dir(&workspace.root).arg("examples/first-light.sh").stdin(Stdio::null());
+    Ok(Tally::of(run(&mut script)?.success(), "examples/first-light.sh failed: see above"))
 }
 
 fn cargo_test(workspace: &Workspace, selection: &[&str]) -> Command {
