@@ -45,7 +45,9 @@ pub struct Target {
 pub enum DataSource {
     /// In this frame.
     Inline,
-    /// Pushed before under this name.
+    /// Pushed before under this name. More bytes than [`crate::limits::FRAME_BYTES_MAX`] (a long record) are
+    /// pushed in parts: full frames and then the rest, under this name and the ones that follow it
+    /// (`seq`, `seq + 1`, …); the mutation's `length` says how many.
     Pushed(DataId),
 }
 
