@@ -1,1 +1,15 @@
-//! The wire: protobuf for the control plane, frames for the data plane.
+//! The wire: protobuf over gRPC for the control plane, raw TCP frames for the data plane.
+//!
+//! Knows how messages look in transit and checks them on receipt; knows nothing of what they do.
+//! `proto/` is the schema, `docs/protocol.md` the contract.
+
+pub mod checksum;
+pub mod convert;
+pub mod frame;
+pub mod status;
+
+/// What `proto/` compiles to.
+#[allow(missing_docs, clippy::all, unreachable_pub, reason = "generated code")]
+pub mod pb {
+    tonic::include_proto!("gfs.v1");
+}
