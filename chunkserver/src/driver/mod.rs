@@ -4,6 +4,8 @@
 //! Writes are executed by the shard's thread; what must wait for the disk runs on flusher threads.
 //! Plain reads never come here: connection threads answer them from the published [`View`].
 
+mod payload;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +14,8 @@ use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::message::control::Member;
 use gfs_types::message::data::{DataReply, DataSource, Order, Target};
+
+pub use payload::Payload;
 
 /// Asked by the data plane. Bytes are verified against their checksums before they come here.
 #[derive(Debug)]
@@ -24,14 +28,14 @@ pub enum Request {
         /// Where the client put the bytes: the orders to the secondaries name the same.
         source: DataSource,
         /// The bytes.
-        data: Bytes,
+        data: Payload,
     },
     /// `DataRequest::Append`, as `Write`.
     Append {
         /// Where the client put the bytes.
         source: DataSource,
         /// The bytes.
-        data: Bytes,
+        data: Payload,
     },
     /// `DataRequest::Sync`.
     Sync,
@@ -44,7 +48,7 @@ pub enum Request {
         /// The order.
         order: Order,
         /// Its bytes; `None` when it has none, or when pushed data is not (or no longer) in the buffer.
-        data: Option<Bytes>,
+        data: Option<Payload>,
     },
     /// `DataRequest::Committed`, from a primary.
     Committed {
@@ -127,12 +131,13 @@ pub struct PeerMessage {
 /// What to send to a member.
 #[derive(Debug)]
 pub enum PeerBody {
-    /// `DataRequest::Order`; `data` is the payload of the frame, present when the source is `Inline`.
+    /// `DataRequest::Order`.
     Order {
         /// The order.
         order: Order,
-        /// The payload.
-        data: Option<Bytes>,
+        /// With the source `Inline`: the payload of the frame. With `Pushed`: the member said `NeedData`
+        /// and the bytes do not fit one frame; push the parts to it under their names, then order.
+        data: Option<Payload>,
     },
     /// `DataRequest::Committed`.
     Committed {
