@@ -30,7 +30,9 @@ pub(super) fn after(disk: &Disk, mode: CrashMode) -> Disk {
     match mode {
         CrashMode::Nothing => {}
         CrashMode::Everything => keep(&mut image, &disk.pending),
-        CrashMode::Prefix(count) => keep(&mut image, &disk.pending[..count.min(disk.pending.len())]),
+        CrashMode::Prefix(count) => {
+            keep(&mut image, &disk.pending[..count.min(disk.pending.len())])
+        }
         CrashMode::Subset(seed) => keep_some(&mut image, &disk.pending, seed),
         CrashMode::TornHead(sectors) => tear_last(&mut image, disk, |index| index < sectors),
         CrashMode::TornTail(sectors) => tear_last(&mut image, disk, |index| index >= sectors),
