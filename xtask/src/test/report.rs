@@ -53,6 +53,29 @@ impl Tally {
             self.notes.push(format!("{test}: {outcome}"));
         }
     }
+
+    /// Closes the count of one `cargo test`: a bad end without a failed test (it did not compile, a test
+    /// process died) is one failure.
+    pub(crate) fn ended(mut self, success: bool) -> Self {
+        if !success && self.failed == 0 {
+            self.failed = 1;
+            self.notes.push("no test failed, but cargo test did: see above".to_owned());
+        }
+        self
+    }
+
+    /// A step that found no test to run has failed.
+    pub(crate) fn not_empty(self) -> Self {
+        if self.passed + self.failed > 0 { self } else { Self::failed("not one test was run") }
+    }
+
+    /// Takes in what another run counted.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.notes.extend(other.notes);
+    }
 }
 
 /// The number that stands right before `word`; 0 where there is none.
@@ -132,6 +155,25 @@ mod tests {
     fn failed_and_ignored_tests_are_named() {
         let tally = counted(&["test a::b ... FAILED", "test c ... ignored, slow", "test d ... ok"]);
         assert_eq!(tally.notes, ["a::b: FAILED", "c: ignored, slow"]);
+    }
+
+    #[test]
+    fn a_run_with_a_bad_end_or_without_a_test_is_a_failure() {
+        let counts = |tally: Tally| (tally.passed, tally.failed);
+        let run = |passed, failed| Tally { passed, failed, ..Tally::default() };
+        assert_eq!(counts(run(3, 0).ended(true).not_empty()), (3, 0));
+        assert_eq!(counts(run(3, 0).ended(false)), (3, 1));
+        assert_eq!(counts(run(3, 2).ended(false)), (3, 2));
+        assert_eq!(counts(run(0, 0).ended(true)), (0, 0));
+        assert_eq!(counts(run(0, 0).not_empty()), (0, 1));
+    }
+
+    #[test]
+    fn runs_add_up() {
+        let mut sum = Tally::failed("a");
+        sum.add(Tally { passed: 2, skipped: 1, ..Tally::failed("b") });
+        assert_eq!((sum.passed, sum.failed, sum.skipped), (2, 2, 1));
+        assert_eq!(sum.notes, ["a", "b"]);
     }
 
     #[test]
