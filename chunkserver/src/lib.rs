@@ -4,3 +4,4 @@
 //! `data_plane` decides nothing.
 
 pub mod driver;
+pub mod store;

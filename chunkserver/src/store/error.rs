@@ -1,0 +1,115 @@
+//! What can go wrong with a replica's file, and what the caller does next.
+
+use std::io;
+
+use gfs_types::ErrorKind;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::ChunkHandle;
+
+/// Why the store refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No replica of this chunk.
+    #[error("chunk {0}: this server has no replica of it")]
+    NotFound(ChunkHandle),
+    /// A replica of this chunk is there already.
+    #[error("chunk {handle}: a replica of version {version} is here already")]
+    Exists {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// The version of the one that is there.
+        version: ChunkVersion,
+    },
+    /// A version that is not the one meant.
+    #[error("chunk {handle}: the replica has version {has}, the command names {named}")]
+    OtherVersion {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// What is stored.
+        has: ChunkVersion,
+        /// What was named.
+        named: ChunkVersion,
+    },
+    /// A request that can never be fulfilled.
+    #[error("chunk {handle}: {reason}")]
+    Invalid {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No room on this server.
+    #[error("chunkserver {server} has no space left for chunk {handle} (its reserve is kept)")]
+    Full {
+        /// Who has no room.
+        server: String,
+        /// The chunk.
+        handle: ChunkHandle,
+    },
+    /// Bytes that do not match their checksums, or a head that makes no sense. The file is kept.
+    #[error("chunk {handle}: {reason}; the file is kept as it is")]
+    Damaged {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// What does not match.
+        reason: String,
+    },
+    /// Bytes handed in that do not match the checksums that came with them.
+    #[error("the bytes from {at} on do not match the checksum they came with: changed in this server's memory")]
+    Payload {
+        /// Where in the payload.
+        at: usize,
+    },
+    /// An earlier write failed half-way; a restart recovers the replica.
+    #[error("chunk {handle}: closed after an earlier failure ({reason}); a restart recovers it")]
+    Closed {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// The earlier failure.
+        reason: String,
+    },
+    /// The disk failed.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A sync failed: what was promised may be gone, and a second try would lie. The process must end.
+    #[error("chunk {handle}: {source}; nothing after a failed sync can be trusted, the process must end")]
+    Fatal {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// Whether the process must end.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Fatal { .. })
+    }
+
+    /// What a caller should do next.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Exists { .. } => ErrorKind::AlreadyExists,
+            Self::OtherVersion { .. } => ErrorKind::Stale,
+            Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::Full { .. } => ErrorKind::Busy,
+            Self::Damaged { .. } | Self::Payload { .. } | Self::Io { .. } => ErrorKind::Corrupt,
+            Self::Closed { .. } | Self::Fatal { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+impl From<StoreError> for gfs_types::Error {
+    fn from(error: StoreError) -> Self {
+        Self::new(error.kind(), error.to_string())
+    }
+}

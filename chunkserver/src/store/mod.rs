@@ -1,0 +1,257 @@
+//! The replicas on this server's disk: each chunk one ordinary file (§2.3), each block with its checksum (§5.2).
+//!
+//! The store keeps bytes, checksums, version and flags so that no crash makes them disagree; the page
+//! docs/formats/chunk-file.md is its contract. It knows nothing of leases, serials or the network: what a version
+//! means and who may change a replica is decided by the driver's cores. Mutations of one replica come from one thread
+//! at a time; reads come from any.
+//!
+//! Blocking calls throughout. An error that [`StoreError::is_fatal`] must end the process.
+
+mod error;
+mod payload;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gfs_durable::fs::{File, Fs};
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::{ChunkHandle, ClusterUid};
+use gfs_types::message::control::Space;
+use gfs_types::region::ChunkSize;
+
+pub use error::StoreError;
+pub use payload::Payload;
+
+/// How a store is set up.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The data directory of the server; the store uses `chunks/` in it.
+    pub dir: PathBuf,
+    /// The cluster its replicas belong to.
+    pub cluster: ClusterUid,
+    /// The cluster's chunk size.
+    pub chunk_size: ChunkSize,
+    /// Who this is, for messages.
+    pub server: String,
+    /// This run of the kernel: [`boot_id`] of the machine.
+    pub boot: u128,
+    /// Bytes of the disk never given to chunks.
+    pub reserve_bytes: u64,
+    /// Reserve the disk space of a whole chunk when its replica is made.
+    pub preallocate: bool,
+    /// Threads that look at the replicas when the store is opened.
+    pub open_threads: usize,
+}
+
+/// A replica as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Its version.
+    pub version: ChunkVersion,
+    /// Applied length, in bytes.
+    pub length: u64,
+    /// Committed length as of the last flush, in bytes; never above `length`.
+    pub committed_length: u64,
+    /// It ended its last lease in order, everything flushed.
+    pub clean: bool,
+    /// It was ever written other than at its end.
+    pub overwritten: bool,
+    /// The machine restarted while it was not clean: acknowledged bytes may be gone.
+    pub suspect: bool,
+    /// Why it cannot be trusted any more: some bytes do not match their checksums.
+    pub damaged: Option<String>,
+}
+
+/// A replica found when the store was opened.
+#[derive(Debug)]
+pub struct Found {
+    /// The chunk.
+    pub handle: ChunkHandle,
+    /// What it is; an error when its head cannot be read: damaged, of a foreign cluster, of a newer format.
+    pub replica: Result<Replica, StoreError>,
+}
+
+/// Where the bytes of a read stand in an ordinary file, ready for `sendfile`.
+#[derive(Debug)]
+pub struct ReadPlan {
+    /// The replica's file.
+    pub file: Arc<dyn File>,
+    /// Where in the file.
+    pub file_offset: u64,
+    /// Where in the chunk: a block border.
+    pub offset: u64,
+    /// How many bytes: up to a block border or to the length that may be shown.
+    pub length: u64,
+    /// Stored CRC-32C of each block, the last one over the bytes that are in the plan.
+    pub checksums: Vec<u32>,
+}
+
+/// The checksums of a whole replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checksums {
+    /// Applied length, in bytes.
+    pub length: u64,
+    /// CRC-32C of each block; the last one over the bytes that are there.
+    pub table: Vec<u32>,
+    /// CRC-32C over length (8 bytes, little-endian) and table: equal replicas have equal digests.
+    pub digest: u32,
+}
+
+/// The replicas of a server. Shared by all threads behind an [`Arc`].
+#[derive(Debug)]
+pub struct Store {}
+
+#[expect(unused_variables, clippy::unused_self, reason = "a skeleton: filled in by the next change")]
+impl Store {
+    /// Opens the directory and recovers every replica in it.
+    ///
+    /// # Errors
+    /// When the directory cannot be read. A replica that cannot be used is an error in its [`Found`].
+    pub fn open(fs: Arc<dyn Fs>, config: StoreConfig) -> Result<(Self, Vec<Found>), StoreError> {
+        Ok((Self {}, Vec::new()))
+    }
+
+    /// Makes an empty, clean replica; on disk when this returns.
+    ///
+    /// # Errors
+    /// `Exists`, `Full`, or the disk's.
+    pub fn create(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Removes a replica, if it still has this version.
+    ///
+    /// # Errors
+    /// `NotFound`, `OtherVersion`, or the disk's.
+    pub fn delete(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// What a replica is now.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Damaged` when its head cannot be read.
+    pub fn replica(&self, handle: ChunkHandle) -> Result<Replica, StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Writes at `offset`: over bytes that are there, at the end, or beyond it (the hole reads as zeros). Not durable
+    /// before a [`Store::flush`]. Gives the new length.
+    ///
+    /// # Errors
+    /// `Invalid` beyond the chunk's end or above [`gfs_types::limits::FRAME_BYTES_MAX`], `Full`, `Damaged`.
+    pub fn write(&self, handle: ChunkHandle, offset: u64, data: &Payload) -> Result<u64, StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Fills with zeros from the applied length up to `length`: a hole, which takes no space. Gives the new length.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn pad(&self, handle: ChunkHandle, length: u64) -> Result<u64, StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Cuts the replica; for equalising. Durable when this returns.
+    ///
+    /// # Errors
+    /// `Invalid` when it is shorter already, or the disk's.
+    pub fn truncate(&self, handle: ChunkHandle, length: u64) -> Result<(), StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Stores a higher version, durable when this returns.
+    ///
+    /// # Errors
+    /// `OtherVersion` when it is not higher, or the disk's.
+    pub fn set_version(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Clears `clean` and notes this run of the kernel, durable when this returns. Free when it is unclean already.
+    /// The first mutation does this by itself.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn mark_unclean(&self, handle: ChunkHandle) -> Result<(), StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Flushes everything, then sets `clean`, durable when this returns.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn mark_clean(&self, handle: ChunkHandle, committed_length: u64) -> Result<(), StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Clears `suspect`: the replica was made equal to the others. Durable when this returns.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn clear_suspect(&self, handle: ChunkHandle) -> Result<(), StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Data, checksums and the committed length are on disk when this returns. Mutations go on meanwhile, from other
+    /// threads; what they write may not be covered.
+    ///
+    /// # Errors
+    /// `Fatal` when the disk's sync fails.
+    pub fn flush(&self, handle: ChunkHandle, committed_length: u64) -> Result<(), StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// The checksums of all blocks as applied, and their digest.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn checksums(&self, handle: ChunkHandle) -> Result<Checksums, StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// A read of whole blocks around `range`, nothing of it at or above `shown_length`. Not verified: the reader does.
+    ///
+    /// # Errors
+    /// `Invalid` when the range begins at or above `shown_length` or that is above the applied length.
+    pub fn read_plan(
+        &self,
+        handle: ChunkHandle,
+        range: Range<u64>,
+        shown_length: u64,
+    ) -> Result<ReadPlan, StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// The bytes of a range, after every block they lie in was verified; nothing at or above `shown_length`.
+    ///
+    /// # Errors
+    /// `Damaged` when a block does not verify, in order with the mutations: this verdict counts.
+    pub fn read_verified(
+        &self,
+        handle: ChunkHandle,
+        range: Range<u64>,
+        shown_length: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        Err(StoreError::NotFound(handle))
+    }
+
+    /// Room for chunks: what the disk has left, less the reserve.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn space(&self) -> Result<Space, StoreError> {
+        Ok(Space::default())
+    }
+}
+
+/// Names this run of the machine's kernel.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn boot_id() -> std::io::Result<u128> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).map_err(std::io::Error::other)
+}
