@@ -9,6 +9,7 @@ use super::Finding;
 use crate::workspace::Workspace;
 
 const FOLDER: &str = "docs/formats/";
+const INDEX: &str = "docs/formats/README.md";
 
 pub(super) fn find(workspace: &Workspace) -> Result<Vec<Finding>> {
     let mut named = BTreeMap::new();
@@ -18,9 +19,10 @@ pub(super) fn find(workspace: &Workspace) -> Result<Vec<Finding>> {
             named.extend(text.lines().flat_map(pages).map(|page| (page, path.clone())));
         }
     }
+    let index = workspace.text(Path::new(INDEX))?.unwrap_or_default();
     let files = workspace.files()?;
-    let pages: Vec<_> = files.iter().filter(|path| path.starts_with(FOLDER)).collect();
-    Ok(compare(&named, &pages))
+    let pages = files.iter().filter(|path| path.starts_with(FOLDER) && *path != Path::new(INDEX));
+    Ok(compare(&named, &pages.collect::<Vec<_>>(), &index))
 }
 
 /// The pages of formats that a line names.
@@ -31,22 +33,25 @@ fn pages(line: &str) -> Vec<PathBuf> {
     pages.map(|name| Path::new(FOLDER).join(name)).collect()
 }
 
-fn compare(named: &BTreeMap<PathBuf, PathBuf>, pages: &[&PathBuf]) -> Vec<Finding> {
-    let missing = named.iter().filter(|(page, _)| !pages.contains(page));
-    let missing = missing.map(|(page, by)| {
-        Finding::whole(by, format!("names {}, which does not exist", page.display()))
+/// `named` are the pages that code names, with the file that does.
+fn compare(named: &BTreeMap<PathBuf, PathBuf>, pages: &[&PathBuf], index: &str) -> Vec<Finding> {
+    let missing = named.iter().filter(|(page, _)| !pages.contains(page)).map(|(page, code)| {
+        Finding::whole(code, format!("names {}, which does not exist", page.display()))
     });
-    let is_page = |page: &&&PathBuf| {
-        page.extension().is_some_and(|ending| ending == "md") && !page.ends_with("README.md")
-    };
-    let unused = pages.iter().filter(is_page).filter(|page| !named.contains_key(**page));
-    let unused = unused.map(|page| {
-        Finding::whole(
-            *page,
-            "no source file names this page: link it from the code that writes the format",
-        )
-    });
-    missing.chain(unused).collect()
+    missing.chain(pages.iter().flat_map(|page| judge_page(page, named, index))).collect()
+}
+
+fn judge_page(page: &Path, named: &BTreeMap<PathBuf, PathBuf>, index: &str) -> Vec<Finding> {
+    let name = page.strip_prefix(FOLDER).unwrap_or(page).display();
+    let mut findings = Vec::new();
+    if !index.contains(&format!("({name})")) {
+        findings.push(Finding::whole(page, format!("not linked in {INDEX}")));
+    }
+    if page.extension().is_some_and(|ending| ending == "md") && !named.contains_key(page) {
+        let message = "no source names this page: the code that writes the format must";
+        findings.push(Finding::whole(page, message));
+    }
+    findings
 }
 
 #[cfg(test)]
@@ -62,12 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn a_page_needs_code_and_code_needs_its_page() {
+    fn a_page_needs_code_and_index_and_code_needs_its_page() {
         let log = PathBuf::from("docs/formats/log.md");
-        let index = PathBuf::from("docs/formats/README.md");
         let named = BTreeMap::from([(log.clone(), PathBuf::from("a.rs"))]);
-        assert!(compare(&named, &[&log, &index]).is_empty());
-        assert_eq!(compare(&named, &[&index]).len(), 1);
-        assert_eq!(compare(&BTreeMap::new(), &[&log, &index]).len(), 1);
+        let listed = "[log](log.md)";
+        assert!(compare(&named, &[&log], listed).is_empty());
+        assert_eq!(compare(&named, &[], listed).len(), 1);
+        assert_eq!(compare(&named, &[&log], "").len(), 1);
+        assert_eq!(compare(&BTreeMap::new(), &[&log], listed).len(), 1);
     }
 }
