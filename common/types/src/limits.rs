@@ -72,6 +72,20 @@ pub const PUSHED_AGE_MS: DurationMs = DurationMs(60_000);
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Mutations of one chunk that wait for its primary.
 pub const CHUNK_MUTATIONS_MAX: usize = 1024;
+/// Bytes of the mutations of one chunk that its primary has in flight: what slow members can make it hold.
+pub const CHUNK_FLIGHT_BYTES_MAX: u64 = 64 << 20;
+/// A primary orders again when a member did not answer for this long.
+pub const ORDER_RESEND_MS: DurationMs = DurationMs(250);
+/// Orders sent again at once to a member that did not answer: a dead one costs little.
+pub const ORDER_RESEND_MAX: usize = 16;
+/// A member from which a primary heard nothing for this long is reported to the master (raise-4).
+pub const MEMBER_SILENT_MS: DurationMs = DurationMs(2_000);
+/// Secondaries learn the committed length with the next order, or after this time without one (mut-4).
+pub const COMMITTED_NOTICE_MS: DurationMs = DurationMs(1);
+/// A primary gives its lease up when nobody used it for this long: the replicas become clean.
+pub const LEASE_IDLE_MS: DurationMs = DurationMs(5_000);
+/// How long the end of a lease may wait for its members before it ends without being clean.
+pub const LEASE_CLOSE_MS: DurationMs = DurationMs(3_000);
 /// Replicas in one page of a chunkserver's report.
 pub const REPORT_PAGE_MAX: usize = 10_000;
 
