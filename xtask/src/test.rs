@@ -61,7 +61,7 @@ fn run_step(workspace: &Workspace, step: &Step, fast: bool) -> Tally {
     if fast && step.slow {
         return Tally::skipped("left out by --fast");
     }
-    let lacking = tools::provide(step.needs);
+    let lacking = tools::lacking(step.needs);
     if !lacking.is_empty() {
         return Tally::skipped(lacking.join("; "));
     }

@@ -67,19 +67,15 @@ pub(crate) fn install() -> Tally {
         match (tool.here(), tool.installable()) {
             (true, _) => println!("{}: here", tool.name()),
             (false, true) => install_one(tool),
-            (false, false) => println!("{}", how_to(tool)),
+            (false, false) => println!("{}: missing, and cannot be installed here", tool.name()),
         }
     }
-    Tally::passed()
+    let lacking = lacking(&TOOLS);
+    if lacking.is_empty() { Tally::passed() } else { Tally::skipped(lacking.join("; ")) }
 }
 
-/// Sees to it that these are here. Returns a line for each that is not, with what to do about it.
-pub(crate) fn provide(tools: &[&Tool]) -> Vec<String> {
-    for tool in tools {
-        if !tool.here() && tool.installable() {
-            install_one(tool);
-        }
-    }
+/// A line for each of these that is not on this machine, with what to do about it.
+pub(crate) fn lacking(tools: &[&Tool]) -> Vec<String> {
     tools.iter().filter(|tool| !tool.here()).map(|tool| how_to(tool)).collect()
 }
 
@@ -132,7 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lacking_where_nothing_is_needed() {
-        assert!(provide(&[]).is_empty());
+    fn only_what_is_absent_is_lacking() {
+        assert!(lacking(&[]).is_empty());
+        assert_eq!(lacking(&[&GIT, &ABSENT]), [how_to(&ABSENT)]);
     }
 }
