@@ -4,8 +4,6 @@
 //! Writes are executed by the shard's thread; what must wait for the disk runs on flusher threads.
 //! Plain reads never come here: connection threads answer them from the published [`View`].
 
-mod payload;
-
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +13,7 @@ use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::message::control::Member;
 use gfs_types::message::data::{DataReply, DataSource, Order, Target};
 
-pub use payload::Payload;
+pub use crate::store::Payload;
 
 /// Asked by the data plane. Bytes are verified against their checksums before they come here.
 #[derive(Debug)]

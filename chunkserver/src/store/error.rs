@@ -55,10 +55,10 @@ pub enum StoreError {
         reason: String,
     },
     /// Bytes handed in that do not match the checksums that came with them.
-    #[error("the bytes from {at} on do not match the checksum they came with: changed in this server's memory")]
+    #[error("the bytes before {at} do not match the checksum they came with: changed in this server's memory")]
     Payload {
         /// Where in the payload.
-        at: usize,
+        at: u64,
     },
     /// An earlier write failed half-way; a restart recovers the replica.
     #[error("chunk {handle}: closed after an earlier failure ({reason}); a restart recovers it")]

@@ -21,7 +21,7 @@ use gfs_types::message::control::Space;
 use gfs_types::region::ChunkSize;
 
 pub use error::StoreError;
-pub use payload::Payload;
+pub use payload::{Part, Payload};
 
 /// How a store is set up.
 #[derive(Debug, Clone)]

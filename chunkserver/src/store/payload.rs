@@ -1,44 +1,53 @@
 //! Bytes on their way from a connection into a chunk, with the checksums their writer computed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use gfs_protocol::checksum::{self, combine, crc32c};
+use gfs_types::Error;
 use gfs_types::limits::BLOCK_BYTES;
-use std::sync::Arc;
 
 use super::StoreError;
 
-/// Bytes with their writer's CRC-32C for each block they touch. Cheap to clone.
-///
-/// The checksums are cut by the place the writer expected ([`Payload::new`]'s `offset`). Where the bytes land
-/// elsewhere, they are cut anew and the new checksums are proved against the old ones, so that no byte is ever
-/// covered only by a checksum that was computed after a copy (§5.2).
-#[derive(Debug, Clone, Default)]
-pub struct Payload {
+/// Bytes of one frame with their writer's CRC-32C for each block they touch. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
     bytes: Bytes,
     offset: u64,
     checksums: Arc<[u32]>,
 }
 
-/// Part of a payload that falls into one block of the chunk.
+/// The bytes of a mutation: one part, or several when they came in several frames. Cheap to clone.
+///
+/// The checksums of a part are cut by the place its writer expected. Where the bytes land elsewhere, they are cut
+/// anew and the new checksums are proved against the old ones, so that no byte is ever covered only by a checksum
+/// that was computed after a copy (§5.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Payload {
+    parts: Vec<Part>,
+}
+
+/// A run of bytes within one block of the chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece<'a> {
+pub(super) struct Piece {
     /// Where in the chunk, in bytes.
     pub at: u64,
-    pub bytes: &'a [u8],
+    /// How many bytes.
+    pub length: u64,
     pub checksum: u32,
 }
 
-impl Payload {
+impl Part {
     /// Bytes that were verified against `checksums`, cut as if they began at `offset` of a chunk.
     ///
     /// # Errors
     /// When the number of checksums does not fit.
-    pub fn new(bytes: Bytes, offset: u64, checksums: Vec<u32>) -> Result<Self, gfs_types::Error> {
+    pub fn new(bytes: Bytes, offset: u64, checksums: Vec<u32>) -> Result<Self, Error> {
         let expected = checksum::count(offset, bytes.len() as u64);
         if expected != checksums.len() as u64 {
             let (count, length) = (checksums.len(), bytes.len());
-            return Err(gfs_types::Error::invalid(format!(
-                "{count} checksums for {length} bytes at {offset}: {expected} expected"
+            return Err(Error::invalid(format!(
+                "{count} checksums for {length} bytes at offset {offset}: {expected} expected"
             )));
         }
         Ok(Self { bytes, offset, checksums: checksums.into() })
@@ -63,7 +72,7 @@ impl Payload {
         self.offset
     }
 
-    /// One for each block of the chunk, cut by [`Payload::offset`].
+    /// One for each block of the chunk, cut by [`Part::offset`].
     #[must_use]
     pub fn checksums(&self) -> &[u32] {
         &self.checksums
@@ -71,14 +80,8 @@ impl Payload {
 
     /// How many bytes.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.bytes.len() as u64
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// The same bytes with checksums cut for another place.
@@ -89,59 +92,128 @@ impl Payload {
         if offset % BLOCK_BYTES == self.offset % BLOCK_BYTES {
             return Ok(Self { offset, ..self.clone() });
         }
-        let checksums = self.cut(offset, u64::MAX)?.iter().map(|piece| piece.checksum).collect();
+        let mut blocks: Vec<(u64, u32)> = Vec::new();
+        self.cut(offset, &mut |piece| {
+            let block = piece.at / BLOCK_BYTES;
+            match blocks.last_mut() {
+                Some((last, sum)) if *last == block => *sum = combine(*sum, piece.checksum, piece.length),
+                _ => blocks.push((block, piece.checksum)),
+            }
+        })?;
+        let checksums = blocks.into_iter().map(|(_, sum)| sum).collect();
         Ok(Self { bytes: self.bytes.clone(), offset, checksums })
     }
 
-    /// Cuts the bytes as they fall into the blocks of a chunk when they begin at `offset`, and once more at
-    /// `border`. Whole cuts keep the writer's checksum; others are computed, and proved against it.
-    pub(super) fn cut(&self, offset: u64, border: u64) -> Result<Vec<Piece<'_>>, StoreError> {
-        let mut cutter = Cutter { bytes: &self.bytes, offset, border, done: 0, pieces: Vec::new() };
+    /// Cuts the bytes at block borders as if they began at `offset`, and where the writer cut them. Whole cuts keep
+    /// the writer's checksum; others are computed, and proved against it.
+    fn cut(&self, offset: u64, put: &mut impl FnMut(Piece)) -> Result<(), StoreError> {
+        let mut at = offset;
         for (source, &expected) in checksum::pieces(self.offset, &self.bytes).zip(&*self.checksums) {
-            cutter.take(source.len(), expected)?;
-        }
-        Ok(cutter.pieces)
-    }
-}
-
-struct Cutter<'a> {
-    bytes: &'a [u8],
-    offset: u64,
-    border: u64,
-    done: usize,
-    pieces: Vec<Piece<'a>>,
-}
-
-impl Cutter<'_> {
-    /// Takes the next `length` bytes, whose checksum is known.
-    fn take(&mut self, length: usize, expected: u32) -> Result<(), StoreError> {
-        let (start, end) = (self.done, self.done + length);
-        let mut proof = 0;
-        while self.done < end {
-            let at = self.offset + self.done as u64;
-            let room = if at < self.border { self.border - at } else { u64::MAX };
-            let room = room.min(BLOCK_BYTES - at % BLOCK_BYTES);
-            let count = usize::try_from(room).unwrap_or(usize::MAX).min(end - self.done);
-            let whole = count == length;
-            let checksum = if whole { expected } else { crc32c(&self.bytes[self.done..][..count]) };
-            proof = if whole { expected } else { combine(proof, checksum, count as u64) };
-            self.put(at, count, checksum);
-        }
-        if proof == expected { Ok(()) } else { Err(StoreError::Payload { at: start }) }
-    }
-
-    /// Adds bytes to the piece of their block.
-    fn put(&mut self, at: u64, count: usize, checksum: u32) {
-        let starts = at.is_multiple_of(BLOCK_BYTES) || at == self.border;
-        let from = self.done;
-        self.done += count;
-        match self.pieces.last_mut() {
-            Some(last) if !starts => {
-                last.checksum = combine(last.checksum, checksum, count as u64);
-                last.bytes = &self.bytes[from - last.bytes.len()..self.done];
+            let mut proof = 0;
+            for bytes in checksum::pieces(at, source) {
+                let length = bytes.len() as u64;
+                let checksum = if bytes.len() == source.len() { expected } else { crc32c(bytes) };
+                proof = if length == 0 { proof } else { combine(proof, checksum, length) };
+                put(Piece { at, length, checksum });
+                at += length;
             }
-            _ => self.pieces.push(Piece { at, bytes: &self.bytes[from..self.done], checksum }),
+            if proof != expected {
+                return Err(StoreError::Payload { at: at - offset });
+            }
         }
+        Ok(())
+    }
+
+    /// Two parts, the first with `first` bytes.
+    fn split(&self, first: usize) -> Result<(Self, Self), StoreError> {
+        let border = self.offset + first as u64;
+        let mut sums = (Vec::new(), Vec::new());
+        let mut at = self.offset;
+        for (source, &expected) in checksum::pieces(self.offset, &self.bytes).zip(&*self.checksums) {
+            let end = at + source.len() as u64;
+            if end <= border {
+                sums.0.push(expected);
+            } else if at >= border {
+                sums.1.push(expected);
+            } else {
+                let (a, b) = source.split_at(usize::try_from(border - at).unwrap_or(source.len()));
+                let (a_sum, b_sum) = (crc32c(a), crc32c(b));
+                if combine(a_sum, b_sum, b.len() as u64) != expected {
+                    return Err(StoreError::Payload { at: at - self.offset });
+                }
+                sums.0.push(a_sum);
+                sums.1.push(b_sum);
+            }
+            at = end;
+        }
+        let part = |bytes, offset, sums: Vec<u32>| Self { bytes, offset, checksums: sums.into() };
+        Ok((
+            part(self.bytes.slice(..first), self.offset, sums.0),
+            part(self.bytes.slice(first..), border, sums.1),
+        ))
+    }
+}
+
+impl Payload {
+    /// The parts, in order.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.parts.iter().map(Part::length).sum()
+    }
+
+    /// Bytes without a writer's checksums, for a place in a chunk: they are computed here.
+    #[must_use]
+    pub fn compute(bytes: Bytes, offset: u64) -> Self {
+        Part::compute(bytes, offset).into()
+    }
+
+    /// The pieces of all parts in order as they fall into the blocks of a chunk, when they begin at `offset`.
+    pub(super) fn pieces(&self, offset: u64) -> Result<Vec<Piece>, StoreError> {
+        let mut pieces = Vec::new();
+        let mut at = offset;
+        for part in &self.parts {
+            part.cut(at, &mut |piece| pieces.push(piece))?;
+            at += part.length();
+        }
+        Ok(pieces)
+    }
+
+    /// Two payloads, the first with `first` bytes, or fewer when there are no more.
+    pub(super) fn split(&self, first: u64) -> Result<(Self, Self), StoreError> {
+        let mut left = usize::try_from(first).unwrap_or(usize::MAX);
+        let (mut a, mut b) = (Self::default(), Self::default());
+        for part in &self.parts {
+            let count = part.bytes.len();
+            if left >= count {
+                a.parts.push(part.clone());
+            } else if left == 0 {
+                b.parts.push(part.clone());
+            } else {
+                let (head, tail) = part.split(left)?;
+                a.parts.push(head);
+                b.parts.push(tail);
+            }
+            left = left.saturating_sub(count);
+        }
+        Ok((a, b))
+    }
+}
+
+impl From<Part> for Payload {
+    fn from(part: Part) -> Self {
+        Self { parts: vec![part] }
+    }
+}
+
+impl From<Vec<Part>> for Payload {
+    fn from(parts: Vec<Part>) -> Self {
+        Self { parts }
     }
 }
 
@@ -153,45 +225,61 @@ mod tests {
         (0..length).map(|i| u8::try_from(i % 251).expect("below 251")).collect()
     }
 
+    fn check(payload: &Payload, offset: u64) {
+        let flat: Vec<u8> = payload.parts().iter().flat_map(|part| part.bytes().to_vec()).collect();
+        let mut at = offset;
+        for piece in payload.pieces(offset).unwrap() {
+            assert_eq!(piece.at, at);
+            let from = usize::try_from(at - offset).unwrap();
+            let to = from + usize::try_from(piece.length).unwrap();
+            assert_eq!(piece.checksum, crc32c(&flat[from..to]));
+            assert!(at % BLOCK_BYTES + piece.length <= BLOCK_BYTES);
+            at += piece.length;
+        }
+        assert_eq!(at, offset + payload.length());
+    }
+
     #[test]
     fn pieces_carry_the_checksums_of_their_bytes_wherever_they_land() {
-        for (from, to, border, length) in [
-            (0, 0, u64::MAX, 200_000),
-            (0, 5, u64::MAX, 200_000),
-            (70_000, 3, 100_000, 150_000),
-            (0, 65_535, 65_540, 65_536),
-            (0, 65_536, 65_536, 10),
-            (9, 9, 30, 100),
-        ] {
-            let payload = Payload::compute(bytes(length), from);
-            let pieces = payload.cut(to, border).unwrap();
-            let mut at = to;
-            for piece in &pieces {
-                assert_eq!(piece.at, at);
-                assert_eq!(piece.checksum, crc32c(piece.bytes));
-                at += piece.bytes.len() as u64;
-                assert!(at.is_multiple_of(BLOCK_BYTES) || at == border || at == to + length as u64);
-            }
-            assert_eq!(at, to + length as u64);
-            let aligned = payload.aligned_to(to).unwrap();
+        for (from, to, length) in
+            [(0, 0, 200_000), (0, 5, 200_000), (70_000, 3, 150_000), (0, 65_535, 65_536), (9, 9, 100)]
+        {
+            let part = Part::compute(bytes(length), from);
+            let aligned = part.aligned_to(to).unwrap();
             assert_eq!(aligned.checksums(), checksum::blocks(to, aligned.bytes()));
+            check(&part.clone().into(), to);
+            check(&vec![part.clone(), part.clone(), part].into(), to);
+        }
+    }
+
+    #[test]
+    fn a_split_keeps_bytes_and_checksums() {
+        let part = Part::compute(bytes(150_000), 100);
+        let payload = Payload::from(vec![part.clone(), part]);
+        for first in [0, 1, 65_436, 65_437, 149_999, 150_000, 150_001, 299_999, 300_000, 400_000] {
+            let (a, b) = payload.split(first).unwrap();
+            assert_eq!(a.length(), first.min(300_000));
+            assert_eq!(a.length() + b.length(), 300_000);
+            check(&a, 7);
+            check(&b, 7);
         }
     }
 
     #[test]
     fn a_new_cut_is_proved_against_the_writers_checksums() {
-        let good = Payload::compute(bytes(70_000), 0);
+        let good = Part::compute(bytes(70_000), 0);
         let mut changed = good.bytes().to_vec();
         changed[100] ^= 1;
-        let bad = Payload::new(changed.into(), 0, good.checksums().to_vec()).unwrap();
-        assert!(matches!(bad.cut(1, u64::MAX), Err(StoreError::Payload { at: 0 })));
+        let bad = Part::new(changed.into(), 0, good.checksums().to_vec()).unwrap();
+        assert!(matches!(bad.aligned_to(1), Err(StoreError::Payload { .. })));
+        assert!(matches!(Payload::from(bad).split(50), Err(StoreError::Payload { .. })));
     }
 
     #[test]
     fn the_number_of_checksums_must_fit() {
-        assert!(Payload::new(bytes(65_536), 0, vec![1]).is_ok());
-        assert!(Payload::new(bytes(65_537), 0, vec![1]).is_err());
-        assert!(Payload::new(bytes(65_536), 1, vec![1]).is_err());
-        assert!(Payload::new(Bytes::new(), 7, vec![]).is_ok());
+        assert!(Part::new(bytes(65_536), 0, vec![1]).is_ok());
+        assert!(Part::new(bytes(65_537), 0, vec![1]).is_err());
+        assert!(Part::new(bytes(65_536), 1, vec![1]).is_err());
+        assert!(Part::new(Bytes::new(), 7, vec![]).is_ok());
     }
 }
