@@ -30,9 +30,9 @@ const STAMP_BYTES_MAX: u64 = 4096;
 const FORMATTING: &str = "formatting";
 const SESSION: &str = "session";
 
-/// What may lie in a blank directory: our own lock, the addresses a blank server publishes, what a
-/// file system makes by itself.
-const HARMLESS: [&str; 3] = [LOCK, "addresses", "lost+found"];
+/// What may lie in a blank directory: our own lock, the address a blank server publishes (and a
+/// replacement of it that was cut short), what a file system makes by itself.
+const HARMLESS: [&str; 5] = [LOCK, "address", "address.tmp", "addresses", "lost+found"];
 
 /// What [`DataDir::open`] found.
 #[derive(Debug)]
