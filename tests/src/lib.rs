@@ -1,1 +1,9 @@
-//! Tests of the whole system.
+//! Tests of the whole system: real processes, real sockets, real files, real signals.
+//!
+//! This library starts and stops clusters and makes payloads that prove who wrote them; the tests
+//! themselves stand in `tests/`, one file a subject.
+
+pub mod cluster;
+pub mod command;
+pub mod payload;
+pub mod tree;
