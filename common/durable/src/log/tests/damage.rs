@@ -1,9 +1,9 @@
 //! Rot, cuts, foreign and misplaced files: never a wrong record, never a durable one dropped.
 
 use super::*;
-use crate::log::Proof;
-use crate::log::recover_bytes;
-use crate::log::segment;
+use crate::log::record::{FrameHead, FrameKind, frame_bytes};
+use crate::log::segment::{self, Header};
+use crate::log::{Proof, recover_bytes};
 
 const DIR: &str = "/log";
 const LENGTHS: [usize; 6] = [20, 100, 7, 300, 64, 40];
@@ -49,7 +49,7 @@ fn a_flipped_bit_never_drops_a_record_that_was_provably_durable() {
             }
         }
     }
-    let frames: usize = LENGTHS.iter().map(|bytes| super::super::record::frame_bytes(*bytes)).sum();
+    let frames: usize = LENGTHS.iter().map(|bytes| frame_bytes(*bytes)).sum();
     assert_eq!(refused, 8 * (512 + frames), "exactly header and records matter");
     assert_eq!(harmless, 8 * (2048 - 512 - frames));
 }
@@ -115,6 +115,78 @@ fn a_segment_cut_at_any_byte_is_refused() {
         let short = matches!(error, OpenError::CutShort { .. } | OpenError::BadHeader { .. });
         assert!(short, "{len} bytes left: {error}");
     }
+}
+
+/// A torn tail is gone for good: what stood in it after the bad frame must not come back when the
+/// bad frame is written again, byte for byte.
+#[test]
+fn records_of_a_torn_tail_do_not_come_back() {
+    for damage in [&[0xff; 1][..], &[0; 72][..]] {
+        let sim = SimFs::new(1);
+        let mut log = create(&shared(&sim), Path::new(DIR));
+        append(&mut log, &[20, 20]).expect("the disk is fine");
+        let file = sim.open(&first_segment(), Open::Write).expect("the file is there");
+        file.write_all_at(damage, 512).expect("the disk is fine");
+        let (mut log, found) = open(&shared(&sim), Path::new(DIR), Expected::ALL).expect("torn");
+        assert!(found.is_empty());
+        append(&mut log, &[20]).expect("the disk is fine");
+        log.flush().expect("the disk is fine");
+        assert_eq!(opened(&sim, Expected::ALL).expect("good"), records(1, &[20]));
+    }
+}
+
+/// A segment in memory with one good frame and one whose head is changed, its checksum right.
+fn segment_with_frames(change: impl Fn(&mut FrameHead)) -> Vec<u8> {
+    let header = Header {
+        cluster_uid: CLUSTER,
+        first: 5,
+        segment_bytes: SEGMENT_BYTES,
+        previous_crc: 9,
+        epoch: 2,
+    };
+    let (head, seed) = header.encode();
+    let mut bytes = head.to_vec();
+    let first = FrameHead {
+        kind: FrameKind::Record,
+        previous_crc: seed,
+        position: 5,
+        epoch: EPOCH.0,
+        committed: 4,
+    };
+    let previous_crc = first.encode(seed, &record(5, 10), &mut bytes);
+    let mut second = FrameHead { previous_crc, position: 6, ..first };
+    change(&mut second);
+    second.encode(seed, &record(6, 10), &mut bytes);
+    bytes.resize(2048, 0);
+    bytes
+}
+
+#[test]
+fn a_frame_that_does_not_continue_the_log_is_no_record_whatever_its_checksum() {
+    let found = |change: &dyn Fn(&mut FrameHead)| {
+        recover_bytes(CLUSTER, &segment_with_frames(change)).expect("nothing was durable").len()
+    };
+    assert_eq!(found(&|_| ()), 2);
+    assert_eq!(found(&|second| second.committed = 5), 2);
+    assert_eq!(found(&|second| second.previous_crc ^= 1), 1, "a stale tail");
+    assert_eq!(found(&|second| second.position = 7), 1, "a gap");
+    assert_eq!(found(&|second| second.position = 5), 1, "a repetition");
+    assert_eq!(found(&|second| second.epoch = EPOCH.0 - 1), 1, "an older epoch");
+    let claims_itself = segment_with_frames(|second| second.committed = 6);
+    assert!(matches!(recover_bytes(CLUSTER, &claims_itself), Err(OpenError::Damaged { .. })));
+}
+
+#[test]
+fn the_bytes_of_the_format_stay_as_they_are() {
+    let bytes = segment_with_frames(|_| ());
+    assert_eq!(&bytes[..8], b"GFSL\x01\0\0\0");
+    assert_eq!(&bytes[8..10], &[0xc1, 0]);
+    assert_eq!((bytes[24], bytes[33], bytes[40], bytes[48]), (5, 8, 9, 2));
+    assert_eq!(&bytes[512..524], b"GFSR\x01\0\0\0\x0a\0\0\0");
+    assert_eq!((bytes[528], bytes[536], bytes[544]), (5, 3, 4));
+    assert_eq!(&bytes[560..570], b"record 5 r");
+    assert_eq!(&bytes[576..580], b"GFSR");
+    assert_eq!(crate::crc::crc32c(&[&bytes]), 0x78e6_0902);
 }
 
 /// Several segments, with 400-byte records: three to a segment.
