@@ -1,8 +1,37 @@
 //! Every decision of a chunkserver, without I/O: one state machine for each chunk replica.
 //!
-//! The rules are those of `docs/protocol.md`, by their names there (mut-1, raise-2, …). Bytes never come in
-//! here: a core sees lengths, offsets, serials. It knows nothing of files, frames, threads or clocks.
+//! A [`Replica`] takes one [`Input`] at a time and pushes [`Effect`]s. The rules it follows are those of the
+//! chunk protocol, by their names there: `raise-2` (which versions it accepts), `mut-2` (serial order),
+//! `mut-3` (committed when all members acknowledged), `mut-4` (what readers may see), `mut-5` (sync).
+//!
+//! | Module | Question |
+//! |---|---|
+//! | [`replica`] | what is this replica, and which command of the master does it obey? |
+//! | `primary` | which mutation comes next, where, and who has acknowledged it? |
+//! | `secondary` | is this the next order, and may I take it? |
+//! | `sequence` | what is applied here, and up to where may I acknowledge? |
+//! | [`view`] | what may a reader see? |
+//! | [`report`] | what does the master not know yet? |
+//! | [`fence`] | is this command from the newest master, and for this run of me? |
+//! | [`buffer`] | is there room for pushed data, and what has aged out? |
+//! | [`invariants`] | is the state one that can be? |
+//!
+//! Bytes never come in here: a core sees lengths, offsets and serials. It knows nothing of files, frames,
+//! threads or clocks.
 
+pub mod buffer;
+pub mod effect;
+pub mod fence;
+pub mod input;
+pub mod invariants;
+mod primary;
+pub mod replica;
+pub mod report;
+mod secondary;
+mod sequence;
 pub mod view;
 
+pub use effect::{Effect, LocalWrite, Message, MessageBody, StoreOp};
+pub use input::{Input, MemberAnswer, Mutation, Peer, Ticket, Token};
+pub use replica::{LeaseStatus, Recovered, Replica, Settings, state::Condition};
 pub use view::View;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
 use gfs_types::ids::ChunkHandle;
+use gfs_types::limits::BLOCK_BYTES;
 use gfs_types::message::data::Target;
 
 /// What readers may see. Published before a write that it must hide, and after a commit that it may show.
@@ -58,4 +59,25 @@ impl View {
         }
         Ok(shown)
     }
+}
+
+/// The blocks below `committed_length` that these overwrites touch: in order, apart.
+pub(crate) fn hidden<'a>(
+    overwrites: impl Iterator<Item = &'a Range<u64>>,
+    committed_length: u64,
+) -> Vec<Range<u64>> {
+    let blocks = overwrites.filter(|range| range.start < committed_length).map(|range| {
+        let start = range.start / BLOCK_BYTES * BLOCK_BYTES;
+        start..range.end.next_multiple_of(BLOCK_BYTES)
+    });
+    let mut sorted: Vec<_> = blocks.collect();
+    sorted.sort_unstable_by_key(|range| (range.start, range.end));
+    let mut apart: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match apart.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => apart.push(range),
+        }
+    }
+    apart
 }

@@ -1,0 +1,107 @@
+//! The lease: how it is kept, and how it ends.
+
+use gfs_types::fence::ChunkVersion;
+use gfs_types::limits::{LEASE_CLOSE_MS, LEASE_IDLE_MS};
+use gfs_types::time::Instant;
+
+use super::{Phase, Primary};
+use crate::effect::Effect;
+use crate::replica::{Replica, Role};
+
+impl Replica {
+    /// The master extended the lease, counted from when the heartbeat that asked was sent (raise-7).
+    pub(crate) fn extend(&mut self, version: ChunkVersion, until: Instant) {
+        if let Role::Primary(primary) = &mut self.role {
+            if primary.version == version && primary.phase == Phase::Serving {
+                primary.until = primary.until.max(until);
+            }
+        }
+    }
+
+    /// The master wants the lease back.
+    pub(crate) fn revoke(&mut self, now: Instant, version: ChunkVersion, out: &mut Vec<Effect>) {
+        match &self.role {
+            Role::Primary(primary) if primary.version == version => self.close(now, out),
+            _ => self.give_up_at_once(version, out),
+        }
+    }
+
+    /// The process is about to end.
+    pub(crate) fn shutdown(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if matches!(self.role, Role::Primary(_)) {
+            self.close(now, out);
+        }
+    }
+
+    /// Takes no more mutations; the lease ends in order when those in flight are committed. Where that cannot
+    /// be any more, it ends now.
+    fn close(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Role::Primary(primary) = &mut self.role else { return };
+        match primary.phase {
+            Phase::Serving => {
+                primary.phase = Phase::Closing { since: now, ended: false };
+                self.order_end(now, out);
+            }
+            Phase::Closing { .. } => {}
+            Phase::Broken => self.abandon("a member of the lease had failed", out),
+        }
+    }
+
+    /// Ends the lease without order: the replica stays unclean, the next lease finds out what became of the
+    /// mutations in flight.
+    fn abandon(&mut self, why: &str, out: &mut Vec<Effect>) {
+        let Role::Primary(primary) = &self.role else { return };
+        let version = primary.version;
+        self.stop_following(why, out);
+        self.give_up_at_once(version, out);
+    }
+
+    /// Time went by for the primary.
+    pub(crate) fn primary_tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let (handle, committed) = (self.handle, self.committed);
+        let Role::Primary(primary) = &mut self.role else { return };
+        primary.expire_waiters(now, out);
+        primary.notify(handle, now, committed, out);
+        self.press_members(now, out);
+        self.end_in_time(now, out);
+    }
+
+    /// The lease ends by this server's own clock, and earlier when nobody uses it. Mutations in flight may
+    /// still be committed after its end: versions keep that safe, not the clock.
+    fn end_in_time(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Role::Primary(primary) = &self.role else { return };
+        let busy = !primary.flight.is_empty() || !primary.syncs.is_empty();
+        let unused = !busy && now >= primary.used + LEASE_IDLE_MS;
+        match primary.phase {
+            Phase::Serving if unused || now >= primary.until => self.close(now, out),
+            Phase::Broken if now >= primary.until => self.close(now, out),
+            Phase::Closing { since, .. } if now >= since + LEASE_CLOSE_MS => {
+                self.abandon("a member did not answer at the end of the lease", out);
+            }
+            Phase::Serving | Phase::Broken | Phase::Closing { .. } => {}
+        }
+    }
+}
+
+impl Primary {
+    /// Those whose time is out are told that the outcome is unknown; the mutation itself goes on.
+    fn expire_waiters(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if !self.deadline.is_some_and(|at| at <= now) {
+            return;
+        }
+        let mut late = Vec::new();
+        for flight in self.flight.values_mut() {
+            late.extend(flight.waiters.extract_if(.., |waiter| waiter.deadline <= now));
+        }
+        late.extend(
+            self.syncs.extract_if(.., |sync| sync.waiter.deadline <= now).map(|sync| sync.waiter),
+        );
+        for waiter in late {
+            let error = gfs_types::Error::unknown("not every replica acknowledged in time");
+            out.push(Effect::Reply { token: waiter.token, result: Err(error) });
+        }
+        let waiters = self.flight.values().flat_map(|flight| &flight.waiters);
+        let waiters = waiters.chain(self.syncs.iter().map(|sync| &sync.waiter));
+        self.deadline = waiters.map(|waiter| waiter.deadline).min();
+    }
+}

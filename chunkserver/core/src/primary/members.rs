@@ -1,0 +1,244 @@
+//! The other members: what they were sent, what they acknowledged, and what is done about silence.
+
+use gfs_types::ErrorKind;
+use gfs_types::fence::SerialNumber;
+use gfs_types::ids::{ChunkHandle, ServerUid};
+use gfs_types::limits::{MEMBER_SILENT_MS, ORDER_RESEND_MAX, ORDER_RESEND_MS};
+use gfs_types::message::control::Member;
+use gfs_types::message::data::{DataSource, OrderKind, Target};
+use gfs_types::time::Instant;
+
+use super::admit::order_of;
+use super::{Phase, Primary};
+use crate::effect::{Effect, Message, MessageBody};
+use crate::input::MemberAnswer;
+use crate::replica::{Progress, Replica, Role};
+
+/// One other member.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    member: Member,
+    /// It applied everything up to here.
+    pub(crate) acknowledged: SerialNumber,
+    /// The committed serial that it was told last.
+    pub(crate) told: SerialNumber,
+    /// Orders up to here were sent to it. It falls back to what is acknowledged when an answer is overdue: from
+    /// there the member catches up, a few orders at a time.
+    sent_through: SerialNumber,
+    /// When it last gave a sign of life, or was last asked to after having nothing to do.
+    heard: Instant,
+    /// When orders were last sent to it.
+    sent: Instant,
+    /// The master knows that it is silent.
+    reported: bool,
+    /// It refused for good, and why.
+    pub(crate) refused: Option<String>,
+}
+
+impl Link {
+    pub(crate) fn new(member: Member, now: Instant) -> Self {
+        Self {
+            member,
+            acknowledged: SerialNumber(0),
+            told: SerialNumber(0),
+            sent_through: SerialNumber(0),
+            heard: now,
+            sent: now,
+            reported: false,
+            refused: None,
+        }
+    }
+
+    /// When its oldest order should be sent again.
+    pub(crate) fn due(&self, last: SerialNumber) -> Option<Instant> {
+        (self.acknowledged < last && self.refused.is_none())
+            .then(|| self.sent.max(self.heard) + ORDER_RESEND_MS)
+    }
+
+    fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.reported = false;
+    }
+}
+
+impl Primary {
+    /// Sends a new order to every member that keeps up; the others get it when they have caught up.
+    pub(super) fn send_to_all(
+        &mut self,
+        handle: ChunkHandle,
+        serial: SerialNumber,
+        committed: Progress,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut keeping_up = Vec::new();
+        for (uid, link) in &mut self.links {
+            if link.refused.is_some() || link.sent_through.next() != serial {
+                continue;
+            }
+            // Nothing was outstanding: silence counts from now.
+            if link.acknowledged.next() == serial {
+                link.heard = now;
+            }
+            link.sent_through = serial;
+            keeping_up.push(*uid);
+        }
+        for uid in keeping_up {
+            self.send(handle, uid, serial, false, committed, now, out);
+        }
+    }
+
+    /// Sends one order; its bytes go along if they came inline, or if the member lacks them.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
+    fn send(
+        &mut self,
+        handle: ChunkHandle,
+        to: ServerUid,
+        serial: SerialNumber,
+        lacks_data: bool,
+        committed: Progress,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let target = self.target(handle);
+        let Some(kind) = self.flight.get(&serial).map(|flight| flight.kind) else { return };
+        let Some(link) = self.links.get_mut(&to) else { return };
+        link.sent = now;
+        link.told = committed.serial;
+        let order = order_of(serial, kind, committed);
+        let inline = matches!(kind, OrderKind::Write { source: DataSource::Inline, .. });
+        let body = MessageBody::Order { order, with_data: inline || lacks_data };
+        out.push(Effect::Send(Message { to: link.member.clone(), target, body }));
+    }
+
+    fn target(&self, handle: ChunkHandle) -> Target {
+        let left_ms = u32::try_from(MEMBER_SILENT_MS.0).unwrap_or(u32::MAX);
+        Target { handle, version: self.version, epoch: self.epoch, left_ms }
+    }
+
+    /// Sends what a member that fell behind was not sent yet, or not since: a bounded number ahead of what
+    /// it acknowledged.
+    fn catch_up(
+        &mut self,
+        handle: ChunkHandle,
+        to: ServerUid,
+        committed: Progress,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(link) = self.links.get_mut(&to) else { return };
+        if link.refused.is_some() || link.sent_through >= self.last {
+            return;
+        }
+        link.sent_through = link.sent_through.max(link.acknowledged);
+        let from = link.sent_through.next();
+        let through = SerialNumber(link.acknowledged.0 + ORDER_RESEND_MAX as u64).min(self.last);
+        if from > through {
+            return;
+        }
+        link.sent_through = through;
+        let serials: Vec<_> =
+            self.flight.range(from..=through).map(|(serial, _)| *serial).collect();
+        for serial in serials {
+            self.send(handle, to, serial, false, committed, now, out);
+        }
+    }
+
+    /// Tells members that no order told in the meantime what is committed (mut-4).
+    pub(super) fn notify(
+        &mut self,
+        handle: ChunkHandle,
+        now: Instant,
+        committed: Progress,
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.notice.is_some_and(|at| at <= now) {
+            return;
+        }
+        self.notice = None;
+        let target = self.target(handle);
+        let behind = |link: &&mut Link| link.told < committed.serial && link.refused.is_none();
+        for link in self.links.values_mut().filter(behind) {
+            link.told = committed.serial;
+            let body =
+                MessageBody::Committed { serial: committed.serial, length: committed.length };
+            out.push(Effect::Send(Message { to: link.member.clone(), target, body }));
+        }
+    }
+}
+
+impl Replica {
+    /// A member acknowledged, lacks the bytes, is busy, cannot be reached, or refused for good.
+    pub(crate) fn member_answered(
+        &mut self,
+        now: Instant,
+        answer: MemberAnswer,
+        out: &mut Vec<Effect>,
+    ) {
+        let (handle, committed) = (self.handle, self.committed);
+        let Role::Primary(primary) = &mut self.role else { return };
+        if answer.version != primary.version {
+            return;
+        }
+        let last = primary.last;
+        let Some(link) = primary.links.get_mut(&answer.member) else { return };
+        match answer.result.map_err(|error| (error.kind, error.message)) {
+            // A lost notice does no harm: the next order tells, and so does the end of the lease.
+            Ok(()) if answer.notice => link.hear(now),
+            Ok(()) => {
+                link.hear(now);
+                link.acknowledged = link.acknowledged.max(answer.serial.min(last));
+                primary.catch_up(handle, answer.member, committed, now, out);
+                self.commit_acknowledged(now, out);
+            }
+            Err((ErrorKind::NeedData, _)) => {
+                link.hear(now);
+                if answer.serial > link.acknowledged {
+                    primary.send(handle, answer.member, answer.serial, true, committed, now, out);
+                }
+            }
+            Err((ErrorKind::Busy, _)) => link.hear(now),
+            // The connection was lost: the orders go out again when the next answer is overdue.
+            Err((ErrorKind::Unknown, _)) => {}
+            Err((_, why)) => self.member_refused(answer.member, why, out),
+        }
+    }
+
+    /// A member will never acknowledge: nothing more can be committed under this version. The master is asked
+    /// for a raise without it (raise-4); until that comes no mutation is taken.
+    fn member_refused(&mut self, member: ServerUid, why: String, out: &mut Vec<Effect>) {
+        let Role::Primary(primary) = &mut self.role else { return };
+        let version = primary.version;
+        primary.phase = Phase::Broken;
+        primary.all_unknown(&format!("member {member} refused: {why}"), out);
+        if let Some(link) = primary.links.get_mut(&member) {
+            if link.refused.replace(why.clone()).is_none() {
+                self.tell_failed(version, member, &why, out);
+            }
+        }
+    }
+
+    /// Orders again where an answer is overdue; a member that stays silent is named to the master.
+    pub(super) fn press_members(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let (handle, committed) = (self.handle, self.committed);
+        let Role::Primary(primary) = &mut self.role else { return };
+        let (version, last) = (primary.version, primary.last);
+        let overdue = |link: &&mut Link| link.due(last).is_some_and(|at| at <= now);
+        let mut again = Vec::new();
+        let mut failed = Vec::new();
+        for link in primary.links.values_mut().filter(overdue) {
+            link.sent_through = link.acknowledged;
+            again.push(link.member.chunkserver);
+            let silent_ms = now.ms_since(link.heard);
+            if silent_ms >= MEMBER_SILENT_MS && !std::mem::replace(&mut link.reported, true) {
+                failed.push((link.member.chunkserver, silent_ms));
+            }
+        }
+        for member in again {
+            primary.catch_up(handle, member, committed, now, out);
+        }
+        for (member, silent_ms) in failed {
+            self.tell_failed(version, member, &format!("no answer for {silent_ms}"), out);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What a primary does, by the effects it emits.

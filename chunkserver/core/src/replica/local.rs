@@ -1,0 +1,147 @@
+//! Carrying out the mutations of this replica's own copy, and what follows from each.
+
+use gfs_types::fence::{ChunkVersion, SerialNumber};
+use gfs_types::message::data::{Order, OrderKind};
+use gfs_types::time::Instant;
+use gfs_types::{Error, ErrorKind};
+
+use super::state::{Condition, Event};
+use super::{Pending, RETRY_MS, Replica, Role};
+use crate::effect::{Effect, LocalWrite, StoreOp};
+
+impl Replica {
+    /// Begins the next mutation, if it is here and none is under way. The store answers a write with
+    /// [`Input::Applied`](crate::Input::Applied), which comes back here.
+    pub(crate) fn carry_out(&mut self, out: &mut Vec<Effect>) {
+        while let Some(order) = self.sequence.next() {
+            match order.kind {
+                OrderKind::Write { offset, length, .. } => {
+                    return self.begin_write(order.serial, offset, length, out);
+                }
+                OrderKind::Pad => return self.begin_pad(order.serial, out),
+                OrderKind::Sync => self.begin_flush(order, false, out),
+                OrderKind::End => self.begin_flush(order, true, out),
+            }
+        }
+    }
+
+    fn begin_write(
+        &mut self,
+        serial: SerialNumber,
+        offset: u64,
+        length: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        let overwrite = offset < self.length;
+        if overwrite {
+            self.overwritten = true;
+            self.overwrites.insert(serial, offset..self.length.min(offset + length));
+            self.publish(out); // Hidden before it changes.
+        }
+        self.begin(serial, LocalWrite::Bytes { offset, length, overwrite }, out);
+    }
+
+    fn begin_pad(&mut self, serial: SerialNumber, out: &mut Vec<Effect>) {
+        let offset = self.length;
+        let length = self.settings.chunk_size.bytes() - offset;
+        self.begin(serial, LocalWrite::Zeros { offset, length }, out);
+    }
+
+    fn begin(&mut self, serial: SerialNumber, write: LocalWrite, out: &mut Vec<Effect>) {
+        self.sequence.begun(serial);
+        out.push(Effect::Apply { version: self.promised, serial, write });
+    }
+
+    /// mut-5: what is flushed names the committed length. Later mutations go on meanwhile.
+    fn begin_flush(&mut self, order: Order, clean: bool, out: &mut Vec<Effect>) {
+        self.sequence.finished(order.serial, true);
+        let (version, serial) = (self.promised, order.serial);
+        let pending = match clean {
+            true => Pending::End { version, serial },
+            false => Pending::Sync { version, serial },
+        };
+        let op = StoreOp::Flush { committed_length: self.committed.length, clean };
+        self.store(op, pending, out);
+    }
+
+    /// The write under way is done, or failed.
+    pub(super) fn applied(
+        &mut self,
+        now: Instant,
+        version: ChunkVersion,
+        serial: SerialNumber,
+        result: Result<(), Error>,
+        out: &mut Vec<Effect>,
+    ) {
+        assert_eq!(
+            (version, serial),
+            (self.promised, self.sequence.applied().next()),
+            "a write is answered before anything else happens"
+        );
+        match result {
+            Ok(()) => self.write_done(now, serial, out),
+            Err(error) if error.kind == ErrorKind::Busy => {
+                self.sequence.postponed();
+                self.retry = Some(now + RETRY_MS);
+            }
+            Err(error) => self.broken(&error.message, out),
+        }
+    }
+
+    fn write_done(&mut self, now: Instant, serial: SerialNumber, out: &mut Vec<Effect>) {
+        let order = self.sequence.finished(serial, false);
+        self.length = match order.map(|order| order.kind) {
+            Some(OrderKind::Write { offset, length, .. }) => self.length.max(offset + length),
+            Some(OrderKind::Pad) => self.settings.chunk_size.bytes(),
+            _ => self.length,
+        };
+        // A primary keeps the bytes until every member has them.
+        if matches!(self.role, Role::Secondary(_)) {
+            out.push(Effect::Drop { through: serial });
+        }
+        self.acknowledge(now, out);
+        if self.retry.is_none() {
+            self.carry_out(out);
+        }
+    }
+
+    /// More may be acknowledged than before.
+    pub(super) fn acknowledge(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let through = self.sequence.acknowledged();
+        match &mut self.role {
+            Role::Idle | Role::Ready => {}
+            Role::Secondary(secondary) => secondary.acknowledge(through, out),
+            Role::Primary(_) => self.commit_acknowledged(now, out),
+        }
+    }
+
+    /// Time went by.
+    pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.retry.is_some_and(|at| at <= now) {
+            self.retry = None;
+            self.carry_out(out);
+        }
+        if matches!(self.role, Role::Primary(_)) {
+            self.primary_tick(now, out);
+        }
+    }
+
+    /// Bad bytes were found. The replica goes on with what it does: the master is told and decides.
+    pub(super) fn damaged(&mut self, _why: &str, out: &mut Vec<Effect>) {
+        if self.condition.reported().is_some() && self.condition != Condition::Corrupt {
+            self.become_after(Event::Damaged);
+            self.store(StoreOp::MarkCorrupt, Pending::Corrupt, out);
+        }
+    }
+
+    /// A mutation cannot be carried out here: the replica takes part in nothing more until it is repaired.
+    fn broken(&mut self, why: &str, out: &mut Vec<Effect>) {
+        self.damaged(why, out);
+        if let Role::Primary(primary) = &self.role {
+            let version = primary.version;
+            self.tell_failed(version, self.settings.chunkserver, why, out);
+            self.give_up_at_once(version, out);
+        }
+        self.stop_following(why, out);
+    }
+}

@@ -1,0 +1,338 @@
+//! One replica of one chunk: what it is, which version it follows, and which part it plays.
+//!
+//! [`Replica::step`] only says who answers for which input; the decisions stand in the modules.
+
+mod commands;
+mod local;
+mod requests;
+pub mod state;
+mod store;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use gfs_types::DurationMs;
+use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
+use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
+use gfs_types::message::control::{Member, RaisedReplica, ReplicaReport, ReplicaState};
+use gfs_types::region::ChunkSize;
+use gfs_types::time::Instant;
+
+use crate::effect::{Effect, StoreOp};
+use crate::input::{Input, Ticket, Token};
+use crate::invariants;
+use crate::primary::Primary;
+use crate::secondary::Secondary;
+use crate::sequence::Sequence;
+use crate::view::{self, View};
+use state::{Condition, Event};
+
+/// What a replica must know of its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Its own id.
+    pub chunkserver: ServerUid,
+    /// This run of it.
+    pub session: ProcessSession,
+    /// The cluster's chunk size.
+    pub chunk_size: ChunkSize,
+}
+
+/// A replica as it was found on disk when the process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its version.
+    pub version: ChunkVersion,
+    /// Applied length, in bytes.
+    pub length: u64,
+    /// Committed length as of the last flush, in bytes.
+    pub committed_length: u64,
+    /// Ever written other than at its end.
+    pub overwritten: bool,
+    /// What it is now.
+    pub state: ReplicaState,
+}
+
+/// A lease that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseStatus {
+    /// The version it was granted for.
+    pub version: ChunkVersion,
+    /// When it ends, unless extended.
+    pub until: Instant,
+    /// All members, this server included.
+    pub members: Vec<ServerUid>,
+    /// Whether it should be extended.
+    pub wanted: bool,
+}
+
+/// What the replica does under the version it follows. A version is followed only in the session in which
+/// it was stored: after a restart the replica takes no orders until the next raise (equal-3).
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// Nothing is followed.
+    Idle,
+    /// The version is stored; a lease or a first order will come.
+    Ready,
+    /// It obeys a primary.
+    Secondary(Secondary),
+    /// It decides the order.
+    Primary(Box<Primary>),
+}
+
+/// What is known to be committed of the version that is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Progress {
+    /// Every mutation up to this one.
+    pub(crate) serial: SerialNumber,
+    /// The length with them, in bytes.
+    pub(crate) length: u64,
+}
+
+/// What a store operation under way is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pending {
+    Create { version: ChunkVersion },
+    Raise { version: ChunkVersion, was: ReplicaState },
+    Sync { version: ChunkVersion, serial: SerialNumber },
+    End { version: ChunkVersion, serial: SerialNumber },
+    FlushReplica { token: Token },
+    Corrupt,
+    Delete { version: ChunkVersion },
+}
+
+/// One replica. Not there (`Absent`) is a state like any other.
+#[derive(Debug)]
+pub struct Replica {
+    pub(crate) handle: ChunkHandle,
+    pub(crate) settings: Settings,
+    pub(crate) condition: Condition,
+    /// The version on disk.
+    pub(crate) stored: ChunkVersion,
+    /// The highest version it ever accepted: lower ones are refused from then on, on disk or not yet (raise-2).
+    pub(crate) promised: ChunkVersion,
+    /// Of the master that gave it the version.
+    pub(crate) epoch: MasterEpoch,
+    /// Applied length, in bytes.
+    pub(crate) length: u64,
+    pub(crate) overwritten: bool,
+    pub(crate) role: Role,
+    pub(crate) sequence: Sequence,
+    pub(crate) committed: Progress,
+    /// Overwrites that are applied, or about to be, and not known to be committed.
+    pub(crate) overwrites: BTreeMap<SerialNumber, Range<u64>>,
+    /// Whether anything is shown to readers (mut-4).
+    pub(crate) readable: bool,
+    pub(crate) published: View,
+    /// When the last answer to `Create` or `Raise` was sent: leases run from then (raise-7).
+    pub(crate) answered: Instant,
+    /// What that answer to `Raise` was, to give it again.
+    pub(crate) raised: Option<RaisedReplica>,
+    /// The last version granted to this session: a version is granted once.
+    pub(crate) granted: ChunkVersion,
+    /// When a local write that found no space is tried again.
+    pub(crate) retry: Option<Instant>,
+    pub(crate) pending: BTreeMap<Ticket, Pending>,
+    pub(crate) tickets: u64,
+}
+
+/// A local write that found no space is tried again after this time.
+pub(crate) const RETRY_MS: DurationMs = DurationMs(50);
+
+impl Replica {
+    /// A chunk of which this server has no replica.
+    #[must_use]
+    pub fn absent(handle: ChunkHandle, settings: Settings) -> Self {
+        Self {
+            handle,
+            settings,
+            condition: Condition::Absent,
+            stored: ChunkVersion(0),
+            promised: ChunkVersion(0),
+            epoch: MasterEpoch(0),
+            length: 0,
+            overwritten: false,
+            role: Role::Idle,
+            sequence: Sequence::default(),
+            committed: Progress::default(),
+            overwrites: BTreeMap::new(),
+            readable: false,
+            published: View::default(),
+            answered: Instant::default(),
+            raised: None,
+            granted: ChunkVersion(0),
+            retry: None,
+            pending: BTreeMap::new(),
+            tickets: 0,
+        }
+    }
+
+    /// A replica that was found on disk. Shows what mut-4 allows after a restart: all of a clean one, what was
+    /// synced of one that only ever grew at its end, nothing of one that was overwritten or is suspect.
+    #[must_use]
+    pub fn recovered(
+        handle: ChunkHandle,
+        settings: Settings,
+        found: Recovered,
+        out: &mut Vec<Effect>,
+    ) -> Self {
+        let mut replica = Self::absent(handle, settings);
+        replica.condition = match found.state {
+            ReplicaState::Clean => Condition::Clean,
+            ReplicaState::Unclean => Condition::Unclean,
+            ReplicaState::Suspect => Condition::Suspect,
+            ReplicaState::Corrupt => Condition::Corrupt,
+        };
+        replica.stored = found.version;
+        replica.promised = found.version;
+        replica.length = found.length;
+        replica.overwritten = found.overwritten;
+        replica.committed.length = found.committed_length.min(found.length);
+        replica.readable = match found.state {
+            ReplicaState::Clean => true,
+            ReplicaState::Unclean | ReplicaState::Corrupt => !found.overwritten,
+            ReplicaState::Suspect => false,
+        };
+        replica.publish(out);
+        replica
+    }
+
+    /// Takes one input. Effects are to be carried out in order.
+    ///
+    /// # Panics
+    /// When an invariant is broken: going on could lose what was acknowledged.
+    pub fn step(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Create { version, epoch, chunk_size } => {
+                self.create(now, version, epoch, chunk_size, out);
+            }
+            Input::Raise { version, from, epoch } => self.raise(now, version, from, epoch, out),
+            Input::Grant { version, members, lease_ms } => {
+                self.grant(now, version, members, lease_ms, out);
+            }
+            Input::Revoke { version } => self.revoke(now, version, out),
+            Input::Delete { version } => self.delete(version, out),
+            Input::Extended { version, until } => self.extend(version, until),
+            Input::Mutate { token, target, mutation } => {
+                self.mutate(now, token, &target, mutation, out);
+            }
+            Input::FlushReplica { token } => self.flush_replica(token, out),
+            Input::Inspect { token, target } => self.inspect(now, token, &target, out),
+            Input::Order { token, target, from, order, has_data } => {
+                self.order(token, &target, from, order, has_data, out);
+            }
+            Input::Committed { token, target, from, serial, length } => {
+                self.learn_committed(token, &target, from, serial, length, out);
+            }
+            Input::MemberAnswered(answer) => self.member_answered(now, answer, out),
+            Input::Applied { version, serial, result } => {
+                self.applied(now, version, serial, result, out);
+            }
+            Input::StoreDone { ticket, result } => self.store_done(now, ticket, result, out),
+            Input::BlockMismatch => self.damaged("a block does not match its checksum", out),
+            Input::Tick => self.tick(now, out),
+            Input::Shutdown => self.shutdown(now, out),
+        }
+        self.publish(out);
+        invariants::assert(self);
+    }
+
+    /// When [`Input::Tick`] is due; `None` while nothing waits for time to pass.
+    #[must_use]
+    pub fn wakeup(&self) -> Option<Instant> {
+        let role = match &self.role {
+            Role::Primary(primary) => Some(primary.wakeup(self.committed.serial)),
+            Role::Idle | Role::Ready | Role::Secondary(_) => None,
+        };
+        role.into_iter().chain(self.retry).min()
+    }
+
+    /// What the master should know of it; `None` while there is nothing.
+    #[must_use]
+    pub fn report(&self) -> Option<ReplicaReport> {
+        let state = self.condition.reported()?;
+        let (handle, version, length) = (self.handle, self.stored, self.committed.length);
+        Some(ReplicaReport { handle, version, length, state })
+    }
+
+    /// The lease it holds, if any.
+    #[must_use]
+    pub fn lease(&self) -> Option<LeaseStatus> {
+        match &self.role {
+            Role::Primary(primary) => Some(primary.status(self.settings.chunkserver)),
+            Role::Idle | Role::Ready | Role::Secondary(_) => None,
+        }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    /// What readers see now.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.published
+    }
+
+    /// Whether nothing is left to do for it: no replica, nothing under way.
+    #[must_use]
+    pub fn is_forgettable(&self) -> bool {
+        self.condition == Condition::Absent && self.pending.is_empty()
+    }
+
+    /// Moves along the table of [`state`]. What the table does not have is no transition.
+    pub(crate) fn become_after(&mut self, event: Event) {
+        let after = self.condition.after(event);
+        self.condition = after.unwrap_or_else(|| {
+            panic!("chunk {}: a replica that is {:?} met {event:?}", self.handle, self.condition)
+        });
+    }
+
+    /// Asks the store for something durable.
+    pub(crate) fn store(&mut self, op: StoreOp, pending: Pending, out: &mut Vec<Effect>) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.pending.insert(ticket, pending);
+        out.push(Effect::Store { ticket, op });
+    }
+
+    /// Publishes what readers may see, if it changed. Comes before the write it must hide and before the
+    /// reply that lets a client expect it.
+    pub(crate) fn publish(&mut self, out: &mut Vec<Effect>) {
+        let visible = self.condition.reported().is_some();
+        let view = View {
+            version: self.stored,
+            epoch: self.epoch,
+            readable: self.readable && visible,
+            committed_length: self.committed.length,
+            hidden: view::hidden(self.overwrites.values(), self.committed.length),
+        };
+        if view != self.published {
+            self.published = view.clone();
+            out.push(Effect::Publish(view));
+        }
+    }
+
+    /// All members were found equal under the version that is followed, and a lease runs: what is here is
+    /// what is committed (mut-4).
+    pub(crate) fn equal_at_start(&mut self) {
+        self.committed = Progress { serial: SerialNumber(0), length: self.length };
+        self.overwrites.clear();
+        self.readable = true;
+    }
+
+    /// So much is committed. Never goes back.
+    pub(crate) fn commit(&mut self, serial: SerialNumber, length: u64) {
+        if serial > self.committed.serial {
+            self.committed = Progress { serial, length };
+            self.overwrites = self.overwrites.split_off(&serial.next());
+        }
+    }
+
+    /// Itself as the master names members.
+    pub(crate) fn is_me(&self, member: &Member) -> bool {
+        member.chunkserver == self.settings.chunkserver && member.session == self.settings.session
+    }
+}

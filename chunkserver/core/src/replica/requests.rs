@@ -1,0 +1,80 @@
+//! What clients ask of a replica, whatever its part.
+
+use gfs_types::Error;
+use gfs_types::message::control::{FromChunkserver, ReplicaState};
+use gfs_types::message::data::{DataResponse, ReplicaInfo, Target};
+use gfs_types::time::Instant;
+
+use super::state::Condition;
+use super::{Pending, Replica, Role};
+use crate::effect::{Effect, StoreOp};
+use crate::input::Token;
+
+impl Replica {
+    /// Everything that is here, on disk. For a chunk that nobody holds a lease on.
+    pub(super) fn flush_replica(&mut self, token: Token, out: &mut Vec<Effect>) {
+        match self.condition {
+            Condition::Clean => {
+                out.push(Effect::Reply { token, result: Ok(DataResponse::Done) });
+            }
+            Condition::Absent | Condition::Creating | Condition::Deleting => {
+                out.push(Effect::Reply { token, result: Err(self.not_here()) });
+            }
+            Condition::Unclean | Condition::Suspect | Condition::Corrupt => {
+                let op = StoreOp::Flush { committed_length: self.committed.length, clean: false };
+                self.store(op, Pending::FlushReplica { token }, out);
+            }
+        }
+    }
+
+    /// What it is now. The primary's answer is the truth while its lease runs.
+    pub(super) fn inspect(
+        &self,
+        now: Instant,
+        token: Token,
+        target: &Target,
+        out: &mut Vec<Effect>,
+    ) {
+        let result = match self.condition.reported() {
+            Some(state) if self.stored >= target.version => {
+                Ok(DataResponse::Replica(self.info(now, state)))
+            }
+            Some(_) => {
+                let (handle, stored) = (self.handle, self.stored);
+                Err(Error::stale(format!("chunk {handle}: this replica has version {stored}")))
+            }
+            None => Err(self.not_here()),
+        };
+        out.push(Effect::Reply { token, result });
+    }
+
+    fn info(&self, now: Instant, state: ReplicaState) -> ReplicaInfo {
+        ReplicaInfo {
+            version: self.stored,
+            committed_length: self.committed.length,
+            primary: matches!(&self.role, Role::Primary(primary) if now < primary.until),
+            state,
+        }
+    }
+
+    pub(crate) fn not_here(&self) -> Error {
+        Error::not_found(format!("chunk {}: this server has no replica of it", self.handle))
+    }
+
+    /// raise-4: tells the master which member holds the others up, and why.
+    pub(crate) fn tell_failed(
+        &self,
+        version: gfs_types::fence::ChunkVersion,
+        member: gfs_types::ids::ServerUid,
+        why: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        let (handle, reason) = (self.handle, why.to_owned());
+        out.push(Effect::ToMaster(FromChunkserver::MemberFailed {
+            handle,
+            version,
+            member,
+            reason,
+        }));
+    }
+}

@@ -1,0 +1,213 @@
+//! A secondary: takes orders of one primary and applies them in serial order (mut-2).
+
+use std::collections::BTreeMap;
+
+use gfs_types::Error;
+use gfs_types::fence::SerialNumber;
+use gfs_types::limits::{CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX};
+use gfs_types::message::data::{DataResponse, Order, OrderKind, Target};
+
+use crate::effect::Effect;
+use crate::input::{Peer, Token};
+use crate::replica::{Replica, Role};
+use crate::sequence::Sequence;
+
+/// Orders above the applied one that are kept: a primary has no more in flight, syncs and the end counted.
+pub(crate) const GAP_MAX: u64 = CHUNK_MUTATIONS_MAX as u64 + 2;
+
+/// Whom it obeys, and which answers it owes.
+#[derive(Debug)]
+pub(crate) struct Secondary {
+    /// The one run of the one server that ordered first under this version: a version is granted once.
+    primary: Peer,
+    /// Orders that are not acknowledged yet; the newest request for each.
+    owed: BTreeMap<SerialNumber, Token>,
+}
+
+impl Secondary {
+    fn new(primary: Peer) -> Self {
+        Self { primary, owed: BTreeMap::new() }
+    }
+
+    /// Owes an answer for an order; an older request for the same order is told that the work goes on.
+    fn owe(&mut self, serial: SerialNumber, token: Token, out: &mut Vec<Effect>) {
+        if let Some(older) = self.owed.insert(serial, token) {
+            let result = Err(Error::busy(format!("order {serial} is being carried out")));
+            out.push(Effect::Reply { token: older, result });
+        }
+    }
+
+    /// Answers every order up to this one.
+    pub(crate) fn acknowledge(&mut self, through: SerialNumber, out: &mut Vec<Effect>) {
+        let later = self.owed.split_off(&through.next());
+        for (serial, token) in std::mem::replace(&mut self.owed, later) {
+            out.push(Effect::Reply { token, result: Ok(DataResponse::Applied { serial }) });
+        }
+    }
+
+    /// Obeys no more.
+    pub(crate) fn stop(self, why: &str, out: &mut Vec<Effect>) {
+        for token in self.owed.into_values() {
+            out.push(Effect::Reply { token, result: Err(Error::stale(why)) });
+        }
+    }
+}
+
+impl Replica {
+    /// An order: refused, answered again, kept until its turn, or carried out.
+    pub(crate) fn order(
+        &mut self,
+        token: Token,
+        target: &Target,
+        from: Peer,
+        order: Order,
+        has_data: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let taken = self
+            .obey(target, from, order.committed, order.committed_length)
+            .and_then(|()| self.check(&order));
+        if let Err(error) = taken {
+            return out.push(Effect::Reply { token, result: Err(error) });
+        }
+        self.commit(order.committed, order.committed_length);
+        if order.serial <= self.sequence.acknowledged() {
+            let result = Ok(DataResponse::Applied { serial: order.serial });
+            return out.push(Effect::Reply { token, result });
+        }
+        if order.serial > self.sequence.applied() && !self.sequence.has(order.serial) {
+            if let Err(error) = self.keep(token, order, has_data, out) {
+                return out.push(Effect::Reply { token, result: Err(error) });
+            }
+        }
+        if let Role::Secondary(secondary) = &mut self.role {
+            secondary.owe(order.serial, token, out);
+        }
+        if self.retry.is_none() {
+            self.carry_out(out);
+        }
+    }
+
+    /// A notice of what is committed.
+    pub(crate) fn learn_committed(
+        &mut self,
+        token: Token,
+        target: &Target,
+        from: Peer,
+        serial: SerialNumber,
+        length: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        let result = self.obey(target, from, serial, length).map(|()| {
+            self.commit(serial, length);
+            DataResponse::Done
+        });
+        out.push(Effect::Reply { token, result });
+    }
+
+    /// Whether this primary is obeyed. The first one that orders under a version binds the replica to it.
+    fn obey(
+        &mut self,
+        target: &Target,
+        from: Peer,
+        committed: SerialNumber,
+        committed_length: u64,
+    ) -> Result<(), Error> {
+        let handle = self.handle;
+        let stale = |why: String| Err(Error::stale(format!("chunk {handle}: {why}")));
+        if self.condition.reported().is_none() {
+            return Err(self.not_here());
+        }
+        if target.version != self.promised || target.version != self.stored {
+            return stale(format!("this replica follows version {}", self.promised));
+        }
+        if target.epoch < self.epoch {
+            return stale(format!("version {} is of epoch {}", self.stored, self.epoch));
+        }
+        match &self.role {
+            Role::Idle => {
+                stale("this replica must be made equal before it takes orders".to_owned())
+            }
+            Role::Primary(_) => stale("this replica is the primary itself".to_owned()),
+            Role::Secondary(secondary) if secondary.primary != from => {
+                let primary = secondary.primary.chunkserver;
+                stale(format!("the primary of this version is chunkserver {primary}"))
+            }
+            Role::Secondary(_) if committed > self.sequence.acknowledged() => {
+                Err(Error::internal(format!(
+                    "chunk {handle}: serial {committed} is called committed, but was never acknowledged here"
+                )))
+            }
+            Role::Secondary(_) => Ok(()),
+            Role::Ready if !self.condition.may_mutate() => {
+                stale("this replica must be made equal before it takes orders".to_owned())
+            }
+            Role::Ready => self.bind(from, committed, committed_length),
+        }
+    }
+
+    /// The first order of a version: the primary's length at its start must be this replica's.
+    fn bind(
+        &mut self,
+        from: Peer,
+        committed: SerialNumber,
+        committed_length: u64,
+    ) -> Result<(), Error> {
+        let (handle, length) = (self.handle, self.length);
+        if committed != SerialNumber(0) || committed_length != length {
+            return Err(Error::internal(format!(
+                "chunk {handle}: the primary begins at length {committed_length}, serial {committed}; \
+                 this replica has {length} bytes and must be made equal first"
+            )));
+        }
+        self.equal_at_start();
+        self.sequence = Sequence::default();
+        self.role = Role::Secondary(Secondary::new(from));
+        Ok(())
+    }
+
+    /// Whether an order can be one: a primary that keeps its rules sends no other.
+    fn check(&self, order: &Order) -> Result<(), Error> {
+        let chunk = self.settings.chunk_size.bytes();
+        let fits = match order.kind {
+            OrderKind::Write { offset, length, .. } => {
+                length > 0 && offset.checked_add(length).is_some_and(|end| end <= chunk)
+            }
+            OrderKind::Pad | OrderKind::Sync => true,
+            // Every mutation was committed before the end: what a clean replica holds is on all members.
+            OrderKind::End => order.committed.next() == order.serial,
+        };
+        if fits && order.serial > order.committed && order.committed_length <= chunk {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("chunk {}: no such order can be: {order:?}", self.handle)))
+    }
+
+    /// Keeps an order, and its bytes, until its turn.
+    fn keep(
+        &mut self,
+        token: Token,
+        order: Order,
+        has_data: bool,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        let (handle, serial) = (self.handle, order.serial);
+        let bytes = crate::sequence::bytes(order.kind);
+        let far = serial.0 - self.sequence.applied().0 > GAP_MAX;
+        if far || self.sequence.waiting_bytes() + bytes > CHUNK_FLIGHT_BYTES_MAX {
+            return Err(Error::busy(format!(
+                "chunk {handle}: order {serial} is too far ahead of {}",
+                self.sequence.applied()
+            )));
+        }
+        if bytes > 0 {
+            if !has_data {
+                let text = format!("chunk {handle}: the bytes of order {serial} are not here");
+                return Err(Error::need_data(text));
+            }
+            out.push(Effect::Keep { token, serial });
+        }
+        self.sequence.insert(order);
+        Ok(())
+    }
+}
