@@ -18,4 +18,6 @@ pub mod log;
 pub mod slots;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod testing;

@@ -1,6 +1,7 @@
 //! Rot, cuts, foreign and misplaced files: never a wrong record, never a durable one dropped.
 
 use super::*;
+use crate::fs::sim::CrashMode;
 use crate::log::record::{FrameHead, FrameKind, frame_bytes};
 use crate::log::segment::{self, Header};
 use crate::log::{Proof, recover_bytes};
@@ -52,6 +53,15 @@ fn a_flipped_bit_never_drops_a_record_that_was_provably_durable() {
     let frames: usize = LENGTHS.iter().map(|bytes| frame_bytes(*bytes)).sum();
     assert_eq!(refused, 8 * (512 + frames), "exactly header and records matter");
     assert_eq!(harmless, 8 * (2048 - 512 - frames));
+}
+
+#[test]
+fn a_mark_survives_the_power_loss_right_after_it() {
+    let disk = log_of_one_segment(true).crash(CrashMode::Nothing);
+    let last = 512 + LENGTHS[..5].iter().map(|bytes| frame_bytes(*bytes)).sum::<usize>();
+    disk.flip(&first_segment(), last as u64 + 50, 1).expect("the byte is there");
+    let error = opened(&disk, Expected::ALL).expect_err("the last batch was proven durable");
+    assert!(matches!(error, OpenError::Damaged { position: LogPosition(6), .. }), "{error}");
 }
 
 #[test]

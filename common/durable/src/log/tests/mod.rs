@@ -7,6 +7,8 @@ mod properties;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use gfs_types::fence::{LogPosition, MasterEpoch};
 use gfs_types::ids::ClusterUid;
@@ -142,6 +144,49 @@ fn durable_records_are_read_beside_the_appending_log() {
         log.remove_before(LogPosition(12)).expect("the disk is fine");
         let gone = reader.read(LogPosition(1), LogPosition(12), &mut none);
         assert!(matches!(gone, Err(OpenError::BeginsLate { .. })), "{gone:?}");
+    });
+}
+
+/// Whatever the threads' order: the one that appends, one that prepares, one that reads.
+#[test]
+fn appending_preparing_and_reading_go_on_side_by_side() {
+    on_both(|fs, dir| {
+        let mut log = create(&fs, dir);
+        let durable = AtomicU64::new(0);
+        let done = AtomicBool::new(false);
+        let (preparer, reader) = (log.preparer(), log.reader());
+        let lengths = [300; 200];
+        let (durable, done, lengths) = (&durable, &done, &lengths);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while !done.load(SeqCst) {
+                    preparer.prepare().expect("there is room");
+                }
+            });
+            scope.spawn(move || {
+                while !done.load(SeqCst) {
+                    let to = durable.load(SeqCst);
+                    let mut found = Vec::new();
+                    let mut visit = |position, epoch, bytes: &[u8]| {
+                        found.push((position, epoch, bytes.to_owned()));
+                        Ok::<(), Infallible>(())
+                    };
+                    reader.read(LogPosition(1), LogPosition(to), &mut visit).expect("a good log");
+                    assert_eq!(found, records(1, &lengths[..found.len()]));
+                    assert_eq!(found.len() as u64, to);
+                }
+            });
+            let appended = lengths.chunks(7).try_for_each(|batch| {
+                append(&mut log, batch)?;
+                durable.store(log.flush()?.0, SeqCst);
+                Ok::<(), LogError>(())
+            });
+            done.store(true, SeqCst);
+            appended.expect("the disk is fine");
+        });
+        drop(log);
+        let (_, found) = open(&fs, dir, Expected::ALL).expect("a good log");
+        assert_eq!(found, records(1, lengths));
     });
 }
 
