@@ -10,18 +10,17 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 cargo build --locked --profile ci --manifest-path "$root/Cargo.toml" --package gfs-cli --bin gfs
 programs=$(cd "${CARGO_TARGET_DIR:-$root/target}/ci" && pwd)
-PATH=$programs:$PATH
-export PATH
 
 file=${1:-$programs/gfs}
-copy=$(mktemp)
-trap 'rm -f "$copy"' EXIT
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
 
-gfs dev -- sh -euc '
+# `gfs dev -- COMMAND` sets GFS_MASTERS, puts this same gfs first in PATH, and ends the cluster after COMMAND.
+"$programs/gfs" dev -- sh -euc '
     gfs put "$1" /first-light
     gfs ls -l /
     gfs locate /first-light
-    gfs cat /first-light > "$2"
-    cmp "$1" "$2"
+    gfs get /first-light "$2/copy"
+    cmp "$1" "$2/copy"
     echo "identical: $1"
-' first-light "$file" "$copy"
+' first-light "$file" "$out"
