@@ -71,6 +71,8 @@ pub enum StoreError {
     /// The disk failed.
     #[error("{doing}: {source}")]
     Io {
+        /// With which replica, if with one.
+        handle: Option<ChunkHandle>,
         /// What was being done.
         doing: String,
         /// The system's answer.
@@ -91,6 +93,19 @@ impl StoreError {
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         matches!(self, Self::Fatal { .. })
+    }
+
+    /// A disk without space is a matter of its own.
+    pub(super) fn or_full(self, server: &str) -> Self {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Io { handle: Some(handle), source, .. }
+                if matches!(source.kind(), StorageFull | QuotaExceeded) =>
+            {
+                Self::Full { server: server.to_owned(), handle }
+            }
+            other => other,
+        }
     }
 
     /// What a caller should do next.

@@ -7,18 +7,38 @@
 //!
 //! Blocking calls throughout. An error that [`StoreError::is_fatal`] must end the process.
 
+mod chunk;
+mod directory;
+mod ends;
 mod error;
+mod files;
+mod flush;
+mod header;
+mod layout;
 mod payload;
+mod read;
+mod recover;
+mod redo;
+mod room;
+mod table;
+#[cfg(test)]
+mod tests;
+mod write;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use gfs_durable::fs::{File, Fs};
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ClusterUid};
 use gfs_types::message::control::Space;
 use gfs_types::region::ChunkSize;
+
+use chunk::Chunk;
+use files::Files;
+use room::Room;
 
 pub use error::StoreError;
 pub use payload::{Part, Payload};
@@ -100,49 +120,49 @@ pub struct Checksums {
 
 /// The replicas of a server. Shared by all threads behind an [`Arc`].
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    fs: Arc<dyn Fs>,
+    config: StoreConfig,
+    files: Files,
+    room: Room,
+    chunks: RwLock<BTreeMap<ChunkHandle, Entry>>,
+}
 
-#[expect(unused_variables, clippy::unused_self, reason = "a skeleton: filled in by the next change")]
+/// A replica, or the reason why its file cannot be used.
+#[derive(Debug, Clone)]
+enum Entry {
+    Good(Arc<Chunk>),
+    Bad(String),
+}
+
 impl Store {
-    /// Opens the directory and recovers every replica in it.
-    ///
-    /// # Errors
-    /// When the directory cannot be read. A replica that cannot be used is an error in its [`Found`].
-    pub fn open(fs: Arc<dyn Fs>, config: StoreConfig) -> Result<(Self, Vec<Found>), StoreError> {
-        Ok((Self {}, Vec::new()))
-    }
-
-    /// Makes an empty, clean replica; on disk when this returns.
-    ///
-    /// # Errors
-    /// `Exists`, `Full`, or the disk's.
-    pub fn create(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
-        Err(StoreError::NotFound(handle))
-    }
-
-    /// Removes a replica, if it still has this version.
-    ///
-    /// # Errors
-    /// `NotFound`, `OtherVersion`, or the disk's.
-    pub fn delete(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
-        Err(StoreError::NotFound(handle))
-    }
-
-    /// What a replica is now.
-    ///
-    /// # Errors
-    /// `NotFound`, or `Damaged` when its head cannot be read.
-    pub fn replica(&self, handle: ChunkHandle) -> Result<Replica, StoreError> {
-        Err(StoreError::NotFound(handle))
-    }
-
     /// Writes at `offset`: over bytes that are there, at the end, or beyond it (the hole reads as zeros). Not durable
     /// before a [`Store::flush`]. Gives the new length.
     ///
     /// # Errors
-    /// `Invalid` beyond the chunk's end or above [`gfs_types::limits::FRAME_BYTES_MAX`], `Full`, `Damaged`.
+    /// `Invalid` beyond the chunk's end, `Full`, `Damaged` when a block cannot be merged with what is there.
     pub fn write(&self, handle: ChunkHandle, offset: u64, data: &Payload) -> Result<u64, StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        self.check_end(&chunk, offset.checked_add(data.length()))?;
+        if data.length() == 0 {
+            return Ok(chunk.applied_length());
+        }
+        self.check_room(handle, data.length())?;
+        let overwrites = offset < chunk.applied_length();
+        chunk.begin_change(&*file, self.config.boot, overwrites)?;
+        let mut state = chunk.open_state()?;
+        let mut at = offset;
+        let (mut over, rest) = data.split(state.end.length.saturating_sub(offset))?;
+        while over.length() > 0 {
+            let (next, later) = over.split(layout::REDO_DATA_MAX)?;
+            chunk.overwrite(&*file, &mut state, at, &next).map_err(|error| self.full(error))?;
+            at += next.length();
+            over = later;
+        }
+        if rest.length() > 0 {
+            chunk.append(&*file, &mut state, at, &rest).map_err(|error| self.full(error))?;
+        }
+        Ok(state.end.length)
     }
 
     /// Fills with zeros from the applied length up to `length`: a hole, which takes no space. Gives the new length.
@@ -150,23 +170,40 @@ impl Store {
     /// # Errors
     /// As [`Store::write`].
     pub fn pad(&self, handle: ChunkHandle, length: u64) -> Result<u64, StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        self.check_end(&chunk, Some(length))?;
+        if length <= chunk.applied_length() {
+            return Ok(chunk.applied_length());
+        }
+        chunk.begin_change(&*file, self.config.boot, false)?;
+        let mut state = chunk.open_state()?;
+        chunk
+            .append(&*file, &mut state, length, &Payload::default())
+            .map_err(|error| self.full(error))?;
+        Ok(state.end.length)
     }
 
-    /// Cuts the replica; for equalising. Durable when this returns.
+    /// Cuts the replica; for equalising. Durable when this returns. No other mutation may run meanwhile.
     ///
     /// # Errors
     /// `Invalid` when it is shorter already, or the disk's.
     pub fn truncate(&self, handle: ChunkHandle, length: u64) -> Result<(), StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        chunk.begin_change(&*file, self.config.boot, false)?;
+        chunk.cut(&*file, length)
     }
 
-    /// Stores a higher version, durable when this returns.
+    /// Stores a higher version, durable when this returns, as is everything before it.
     ///
     /// # Errors
     /// `OtherVersion` when it is not higher, or the disk's.
     pub fn set_version(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        let mut header = chunk.header();
+        if version <= header.version {
+            return Err(StoreError::OtherVersion { handle, has: header.version, named: version });
+        }
+        chunk.write_header(&*file, &mut header, |header| header.version = version)
     }
 
     /// Clears `clean` and notes this run of the kernel, durable when this returns. Free when it is unclean already.
@@ -175,15 +212,17 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn mark_unclean(&self, handle: ChunkHandle) -> Result<(), StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        chunk.begin_change(&*file, self.config.boot, false)
     }
 
-    /// Flushes everything, then sets `clean`, durable when this returns.
+    /// Flushes everything, then sets `clean`, durable when this returns. No mutation may run meanwhile.
     ///
     /// # Errors
     /// The disk's.
     pub fn mark_clean(&self, handle: ChunkHandle, committed_length: u64) -> Result<(), StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        chunk.end_clean(&*file, committed_length)
     }
 
     /// Clears `suspect`: the replica was made equal to the others. Durable when this returns.
@@ -191,7 +230,13 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn clear_suspect(&self, handle: ChunkHandle) -> Result<(), StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        let mut header = chunk.header();
+        let boot = self.config.boot;
+        chunk.write_header(&*file, &mut header, |header| {
+            header.suspect = false;
+            header.boot = boot;
+        })
     }
 
     /// Data, checksums and the committed length are on disk when this returns. Mutations go on meanwhile, from other
@@ -200,7 +245,14 @@ impl Store {
     /// # Errors
     /// `Fatal` when the disk's sync fails.
     pub fn flush(&self, handle: ChunkHandle, committed_length: u64) -> Result<(), StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        let mut header = chunk.header();
+        let end = chunk.state().end;
+        let committed = committed_length.min(end.length);
+        if header.base == end && header.committed == committed {
+            return Ok(());
+        }
+        chunk.write_header(&*file, &mut header, |header| header.committed = committed)
     }
 
     /// The checksums of all blocks as applied, and their digest.
@@ -208,20 +260,23 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn checksums(&self, handle: ChunkHandle) -> Result<Checksums, StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        chunk.all_checksums(&*file)
     }
 
     /// A read of whole blocks around `range`, nothing of it at or above `shown_length`. Not verified: the reader does.
+    /// Never waits for a mutation that is under way.
     ///
     /// # Errors
-    /// `Invalid` when the range begins at or above `shown_length` or that is above the applied length.
+    /// `Invalid` when the range begins at or above `shown_length`, or that is above the applied length.
     pub fn read_plan(
         &self,
         handle: ChunkHandle,
         range: Range<u64>,
         shown_length: u64,
     ) -> Result<ReadPlan, StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        chunk.plan_read(file, &range, shown_length)
     }
 
     /// The bytes of a range, after every block they lie in was verified; nothing at or above `shown_length`.
@@ -234,7 +289,8 @@ impl Store {
         range: Range<u64>,
         shown_length: u64,
     ) -> Result<Vec<u8>, StoreError> {
-        Err(StoreError::NotFound(handle))
+        let (chunk, file) = self.chunk(handle)?;
+        chunk.read_checked(&*file, &range, shown_length)
     }
 
     /// Room for chunks: what the disk has left, less the reserve.
@@ -242,7 +298,30 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn space(&self) -> Result<Space, StoreError> {
-        Ok(Space::default())
+        let space = self.room.space(&*self.fs, &self.config.dir);
+        space.map_err(|source| StoreError::Io { handle: None, doing: "asking for free space".to_owned(), source })
+    }
+
+    fn check_end(&self, chunk: &Chunk, end: Option<u64>) -> Result<(), StoreError> {
+        let bytes = self.config.chunk_size.bytes();
+        if end.is_some_and(|end| end <= bytes) {
+            return Ok(());
+        }
+        Err(chunk.invalid(format!("a write beyond the end of the chunk, which has {bytes} bytes")))
+    }
+
+    fn check_room(&self, handle: ChunkHandle, bytes: u64) -> Result<(), StoreError> {
+        let room = self.room.take(&*self.fs, &self.config.dir, bytes);
+        let doing = || "asking for free space".to_owned();
+        if room.map_err(|source| StoreError::Io { handle: None, doing: doing(), source })? {
+            return Ok(());
+        }
+        Err(StoreError::Full { server: self.config.server.clone(), handle })
+    }
+
+    /// Names the server where the disk is full.
+    fn full(&self, error: StoreError) -> StoreError {
+        error.or_full(&self.config.server)
     }
 }
 

@@ -1,0 +1,263 @@
+//! The files of the replicas: names, birth, end, and the look at all of them when the store is opened.
+//!
+//! `chunks/<last two hexadecimal digits of the handle>/<handle>.chunk`; `.new` while it is being made.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use gfs_durable::fs::{File, Fs, Open};
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::ChunkHandle;
+use tracing::{info, warn};
+
+use super::chunk::Chunk;
+use super::files::Files;
+use super::header::Header;
+use super::layout::{DATA_AT, End};
+use super::recover::{Recovered, recover};
+use super::room::Room;
+use super::{Entry, Found, Replica, Store, StoreConfig, StoreError};
+
+const ENDING: &str = ".chunk";
+const ENDING_NEW: &str = ".new";
+
+fn folder(dir: &Path, handle: ChunkHandle) -> PathBuf {
+    dir.join("chunks").join(format!("{:02x}", handle.0 & 0xff))
+}
+
+fn path(dir: &Path, handle: ChunkHandle) -> PathBuf {
+    folder(dir, handle).join(format!("{handle}{ENDING}"))
+}
+
+fn failed(doing: &str) -> impl FnOnce(std::io::Error) -> StoreError {
+    let doing = doing.to_owned();
+    move |source| StoreError::Io { handle: None, doing, source }
+}
+
+impl Store {
+    /// Opens the directory and recovers every replica in it.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or a sync fails. A replica that cannot be used is an error in its [`Found`].
+    pub fn open(fs: Arc<dyn Fs>, config: StoreConfig) -> Result<(Self, Vec<Found>), StoreError> {
+        let handles = list(&*fs, &config.dir).map_err(failed("listing the replicas"))?;
+        let looked = look_at_all(&*fs, &config, handles)?;
+        let mut chunks = BTreeMap::new();
+        let mut found = Vec::new();
+        for (handle, recovered) in looked {
+            let (entry, replica) = judge(recovered);
+            chunks.insert(handle, entry);
+            found.push(Found { handle, replica });
+        }
+        let room = Room::new(config.reserve_bytes);
+        let store = Self { fs, config, files: Files::default(), room, chunks: RwLock::new(chunks) };
+        Ok((store, found))
+    }
+
+    /// Makes an empty, clean replica; on disk when this returns.
+    ///
+    /// # Errors
+    /// `Exists`, `Full`, or the disk's.
+    pub fn create(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
+        match self.entry(handle) {
+            Some(Entry::Good(chunk)) => {
+                return Err(StoreError::Exists { handle, version: chunk.header().version });
+            }
+            Some(Entry::Bad(reason)) => return Err(StoreError::Damaged { handle, reason }),
+            None => self.check_room(handle, DATA_AT)?,
+        }
+        let header = self.first_header(handle, version);
+        self.make_file(&header).map_err(|error| self.full(error))?;
+        let chunk = Arc::new(Chunk::new(header, End::default(), None));
+        self.write_chunks().insert(handle, Entry::Good(chunk));
+        Ok(())
+    }
+
+    fn first_header(&self, handle: ChunkHandle, version: ChunkVersion) -> Header {
+        Header {
+            sequence: 1,
+            cluster: self.config.cluster,
+            handle,
+            chunk_bytes: self.config.chunk_size.bytes(),
+            version,
+            clean: true,
+            overwritten: false,
+            suspect: false,
+            boot: self.config.boot,
+            committed: 0,
+            base: End::default(),
+            next: End::default(),
+        }
+    }
+
+    /// Under another name first: a file with the right one is always whole.
+    fn make_file(&self, header: &Header) -> Result<(), StoreError> {
+        let handle = header.handle;
+        let io = |source| StoreError::Io {
+            handle: Some(handle),
+            doing: format!("making chunk {handle}"),
+            source,
+        };
+        let fatal = |source| StoreError::Fatal { handle, source };
+        let folder = folder(&self.config.dir, handle);
+        let new = folder.join(format!("{handle}{ENDING_NEW}"));
+        self.fs.create_dir_all(&folder).map_err(io)?;
+        let file = self.fs.open(&new, Open::Create).map_err(io)?;
+        fill(&*file, header, self.config.preallocate).map_err(io)?;
+        file.sync_all().map_err(fatal)?;
+        self.fs.rename(&new, &path(&self.config.dir, handle)).map_err(io)?;
+        self.fs.sync_dir(&folder).map_err(fatal)
+    }
+
+    /// Removes a replica, if it still has this version.
+    ///
+    /// # Errors
+    /// `NotFound`, `OtherVersion`, `Damaged` when its version cannot be read, or the disk's.
+    pub fn delete(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
+        let chunk = self.good(handle)?;
+        let header = chunk.header();
+        if header.version != version {
+            return Err(StoreError::OtherVersion { handle, has: header.version, named: version });
+        }
+        self.write_chunks().remove(&handle);
+        self.files.forget(handle);
+        chunk.state().closed = Some("deleted".to_owned());
+        let path = path(&self.config.dir, handle);
+        self.fs.remove_file(&path).map_err(|error| chunk.io(error))?;
+        self.fs.sync_dir(&folder(&self.config.dir, handle)).map_err(|error| chunk.fatal(error))
+    }
+
+    /// What a replica is now.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Damaged` when its head cannot be read.
+    pub fn replica(&self, handle: ChunkHandle) -> Result<Replica, StoreError> {
+        Ok(self.good(handle)?.replica())
+    }
+
+    pub(super) fn chunk(
+        &self,
+        handle: ChunkHandle,
+    ) -> Result<(Arc<Chunk>, Arc<dyn File>), StoreError> {
+        let chunk = self.good(handle)?;
+        let path = || path(&self.config.dir, handle);
+        let file = self.files.get(&*self.fs, handle, path).map_err(|error| chunk.io(error))?;
+        Ok((chunk, file))
+    }
+
+    fn good(&self, handle: ChunkHandle) -> Result<Arc<Chunk>, StoreError> {
+        match self.entry(handle) {
+            Some(Entry::Good(chunk)) => Ok(chunk),
+            Some(Entry::Bad(reason)) => Err(StoreError::Damaged { handle, reason }),
+            None => Err(StoreError::NotFound(handle)),
+        }
+    }
+
+    fn entry(&self, handle: ChunkHandle) -> Option<Entry> {
+        self.chunks.read().unwrap_or_else(PoisonError::into_inner).get(&handle).cloned()
+    }
+
+    fn write_chunks(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ChunkHandle, Entry>> {
+        self.chunks.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Both header slots, an empty ring, and zeros up to where the bytes will be.
+fn fill(file: &dyn File, header: &Header, preallocate: bool) -> std::io::Result<()> {
+    file.set_len(0)?;
+    let whole = if preallocate { DATA_AT + header.chunk_bytes } else { 0 };
+    file.allocate(0, whole)?;
+    let before = Header { sequence: 0, ..header.clone() };
+    for header in [&before, header] {
+        let (at, bytes) = header.slot();
+        file.write_all_at(&bytes, at)?;
+    }
+    file.set_len(DATA_AT)
+}
+
+/// The handles of all replicas. What a crash left half-made goes away; what is not ours is left alone.
+fn list(fs: &dyn Fs, dir: &Path) -> std::io::Result<Vec<ChunkHandle>> {
+    let chunks = dir.join("chunks");
+    fs.create_dir_all(&chunks)?;
+    let mut handles = Vec::new();
+    for folder in fs.read_dir(&chunks)? {
+        let folder = chunks.join(folder);
+        if !fs.metadata(&folder)?.is_dir {
+            continue;
+        }
+        for name in fs.read_dir(&folder)? {
+            let name = name.to_string_lossy().into_owned();
+            let handle = name.strip_suffix(ENDING).and_then(|name| name.parse().ok());
+            match handle {
+                Some(handle) if folder == self::folder(dir, handle) => handles.push(handle),
+                _ if name.ends_with(ENDING_NEW) => fs.remove_file(&folder.join(&name))?,
+                _ => warn!(path = %folder.join(&name).display(), "not a chunk file, left alone"),
+            }
+        }
+    }
+    Ok(handles)
+}
+
+type Looked = (ChunkHandle, Result<Recovered, StoreError>);
+
+/// Recovers all replicas, several at a time.
+fn look_at_all(
+    fs: &dyn Fs,
+    config: &StoreConfig,
+    handles: Vec<ChunkHandle>,
+) -> Result<Vec<Looked>, StoreError> {
+    let queue = Mutex::new(handles.into_iter());
+    let results = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(handle) = next else { break };
+            let looked = look_at(fs, config, handle);
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((handle, looked));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..config.open_threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(handle, _)| *handle);
+    if let Some(at) = results.iter().position(|(_, r)| r.as_ref().is_err_and(StoreError::is_fatal)) {
+        return Err(results.swap_remove(at).1.expect_err("its position was found by its error"));
+    }
+    Ok(results)
+}
+
+fn look_at(
+    fs: &dyn Fs,
+    config: &StoreConfig,
+    handle: ChunkHandle,
+) -> Result<Recovered, StoreError> {
+    let file = fs.open(&path(&config.dir, handle), Open::Write).map_err(|source| {
+        StoreError::Io { handle: Some(handle), doing: format!("opening chunk {handle}"), source }
+    })?;
+    recover(&*file, handle, config)
+}
+
+/// What the store keeps of a replica it looked at, and what it reports.
+fn judge(recovered: Result<Recovered, StoreError>) -> (Entry, Result<Replica, StoreError>) {
+    match recovered {
+        Ok(Recovered { header, end, damaged }) => {
+            if let Some(reason) = &damaged {
+                warn!(chunk = %header.handle, reason, "replica damaged");
+            } else if !header.clean {
+                info!(chunk = %header.handle, length = end.length, "replica recovered");
+            }
+            let chunk = Arc::new(Chunk::new(header, end, damaged));
+            let replica = chunk.replica();
+            (Entry::Good(chunk), Ok(replica))
+        }
+        Err(error) => {
+            warn!(%error, "replica refused");
+            (Entry::Bad(error.to_string()), Err(error))
+        }
+    }
+}
