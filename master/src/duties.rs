@@ -1,0 +1,61 @@
+//! What a serving master does every now and then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gfs_master_core::Input;
+use gfs_types::message::client::{Query, Request, Response};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::driver::Inputs;
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+
+/// The core's own pace.
+const TICK: Duration = Duration::from_millis(50);
+/// How old the gauges of the cluster may be.
+const OBSERVE: Duration = Duration::from_secs(5);
+
+/// Tells the core that time goes by, until the driver is gone. A tick that is late is not made up.
+pub(crate) async fn tick(inputs: &Inputs) {
+    let mut every = interval(TICK);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if inputs.send(Input::Tick).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Keeps the gauges of the cluster fresh: asks the core as any client does, until the driver is gone.
+pub(crate) async fn observe(inputs: &Inputs, outbox: &Arc<Outbox>, metrics: &Metrics) {
+    let (connection, mut replies) = outbox.open_client();
+    let mut every = interval(OBSERVE);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for request in 0.. {
+        every.tick().await;
+        let (clients, chunkservers) = outbox.open();
+        // One of the clients' streams is this one.
+        metrics.connections(clients.saturating_sub(1), chunkservers);
+        let message = Request::Query(Query::Status);
+        if inputs.send(Input::Client { connection, request, message }).await.is_err() {
+            return;
+        }
+        let Some((_, reply)) = replies.recv().await else { return };
+        if let Ok(Response::Status(status)) = reply.result {
+            metrics.cluster(&status);
+        }
+    }
+}
+
+/// Waits until this process must not serve any more; says why.
+pub(crate) async fn stepped_down(outbox: &Outbox) -> String {
+    let mut told = outbox.stepped_down();
+    match told.wait_for(Option::is_some).await {
+        Ok(down) => down
+            .as_ref()
+            .map_or_else(String::new, |down| format!("epoch {}, says {}", down.epoch, down.reason)),
+        Err(_) => std::future::pending().await,
+    }
+}
