@@ -22,8 +22,12 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub fn replace(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     let file = begin(fs, &temporary)?;
-    file.write_all_at(bytes, 0)?;
-    publish(fs, &*file, &temporary, path)
+    let done = file.write_all_at(bytes, 0).and_then(|()| publish(fs, &*file, &temporary, path));
+    if done.is_err() {
+        // Gives the space back; the first error is the one to tell.
+        let _ = fs.remove_file(&temporary);
+    }
+    done
 }
 
 /// Removes what interrupted replacements left in a directory. Call it once, at start, before

@@ -109,6 +109,31 @@ fn a_failed_sync_is_told_and_the_old_bytes_stay() {
 }
 
 #[test]
+fn a_longer_leftover_does_not_shine_through() {
+    on_both(|fs, dir| {
+        let left = fs.open(&dir.join("file.tmp"), Open::CreateNew).expect("a new file");
+        left.write_all_at(&[7; 100], 0).expect("the disk is fine");
+        replace(&*fs, &dir.join("file"), b"short").expect("the disk is fine");
+        assert_eq!(fs.read(&dir.join("file"), 200).expect("it is there"), b"short");
+    });
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_old_bytes_stay() {
+    let disk = SimFs::new(1);
+    replace(&disk, Path::new(PATH), b"old").expect("the disk is fine");
+    disk.set_capacity(100);
+    for error in [
+        replace(&disk, Path::new(PATH), &[1; 200]).expect_err("no room"),
+        stream(&disk, &[1; 200]).expect_err("no room"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    }
+    assert_eq!(read(&disk).as_deref(), Some(&b"old"[..]));
+    assert_eq!(disk.read_dir(Path::new("/")).expect("a directory"), ["file"], "space is back");
+}
+
+#[test]
 fn leftovers_are_removed_and_nothing_else() {
     on_both(|fs, dir| {
         for name in ["a", "a.tmp", "b.tmp", "tmp"] {
