@@ -91,6 +91,8 @@ pub const REPORT_PAGE_MAX: usize = 10_000;
 
 /// Deleted files can come back for this long (§4.4): three days.
 pub const TRASH_GRACE_MS: DurationMs = DurationMs(3 * 24 * 60 * 60 * 1000);
+/// Files below `/.gfs/tmp` that did not get their name for this long are deleted: one day.
+pub const UPLOAD_AGE_MS: DurationMs = DurationMs(24 * 60 * 60 * 1000);
 /// Time allowed to a new connection to say who it is.
 pub const HANDSHAKE_MS: DurationMs = DurationMs(5_000);
 

@@ -1,18 +1,27 @@
-//! Durable metadata, and `apply`, its only writer.
+//! Durable metadata; `apply` is its only writer.
 
 use gfs_types::fence::{LogPosition, MasterEpoch};
 use gfs_types::ids::{ClusterUid, ProcessSession};
 use gfs_types::region::ChunkSize;
 
+use crate::chunks::Chunks;
+use crate::namespace::{Trash, Tree};
 use crate::record::{Record, RecordError};
+use crate::sessions::Sessions;
 
 /// Everything the operation log says: namespace, chunks, sessions, epoch.
+///
+/// It changes only by [`Self::apply`], in live traffic, in replay and (later) on shadows alike.
 #[derive(Debug, Clone, Default)]
 pub struct Durable {
-    position: LogPosition,
-    epoch: MasterEpoch,
-    master_session: ProcessSession,
-    format: Option<(ClusterUid, ChunkSize)>,
+    pub(crate) position: LogPosition,
+    pub(crate) epoch: MasterEpoch,
+    pub(crate) master_session: ProcessSession,
+    pub(crate) format: Option<(ClusterUid, ChunkSize)>,
+    pub(crate) tree: Tree,
+    pub(crate) trash: Trash,
+    pub(crate) chunks: Chunks,
+    pub(crate) sessions: Sessions,
 }
 
 /// A record that cannot follow on this state: the log and the state do not belong together.
@@ -78,23 +87,39 @@ impl Durable {
         self.epoch
     }
 
-    /// The last run of a primary master that the log knows; grows with every `Serve`.
+    /// The last run of a primary master that the log knows; grows with every [`crate::Input::Serve`].
     #[must_use]
     pub fn master_session(&self) -> ProcessSession {
         self.master_session
     }
 
+    /// Files, directories, chunks, sessions, and things in the trash: for metrics.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            files: self.tree.files(),
+            directories: self.tree.directories(),
+            chunks: self.chunks.len() as u64,
+            sessions: self.sessions.len() as u64,
+            trash: self.trash.len() as u64,
+        }
+    }
+
     /// Applies one record of live traffic or of the log: the only way durable state changes.
     ///
     /// # Errors
-    /// When it cannot follow; the state is then unchanged or must be thrown away.
+    /// When it cannot follow. The state may then be changed in part: it must be thrown away.
     pub fn apply(
         &mut self,
         position: LogPosition,
         epoch: MasterEpoch,
         record: &Record,
     ) -> Result<(), ApplyError> {
-        let _ = (position, epoch, record);
+        self.check_place(position, epoch, record)
+            .and_then(|()| self.apply_change(position, record))
+            .map_err(|reason| ApplyError { position, reason })?;
+        self.position = position;
+        self.epoch = epoch;
         Ok(())
     }
 
@@ -113,9 +138,24 @@ impl Durable {
         Ok(self.apply(position, epoch, &record)?)
     }
 
-    /// A number that two states have in common if and (but for chance) only if they are equal, however they came to be.
+    /// A checksum over the whole state: equal states have equal ones, however they came to be (N5).
     #[must_use]
     pub fn digest(&self) -> u64 {
-        0
+        crate::image::digest(self)
     }
+}
+
+/// How many of what; see [`Durable::counts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Files, the trash counted.
+    pub files: u64,
+    /// Directories likewise.
+    pub directories: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Client sessions.
+    pub sessions: u64,
+    /// What was deleted and is still there.
+    pub trash: u64,
 }

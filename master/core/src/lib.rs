@@ -7,14 +7,28 @@
 //! The crate knows nothing of files, sockets, threads, clocks or gRPC: the shell (`gfs-master`) reads the clock,
 //! appends the records in order, flushes them, and lets an effect out only when the position it rests on is durable.
 
+mod apply;
+mod birth;
+mod chunks;
+mod chunkserver;
+mod codec;
+mod collection;
 mod durable;
 mod effect;
 pub mod image;
 mod input;
+mod leases;
+mod lifecycle;
 mod master;
+mod namespace;
+mod ops;
+mod placement;
+mod raise;
 pub mod record;
+mod registry;
+mod sessions;
 
-pub use durable::{ApplyError, Durable, ReplayError};
+pub use durable::{ApplyError, Counts, Durable, ReplayError};
 pub use effect::Effect;
 pub use input::{Connection, Input, Link};
 pub use master::{Master, Settings};

@@ -1,11 +1,21 @@
 //! The master's state, and `step()`: dispatch only.
 
-use gfs_types::DurationMs;
-use gfs_types::fence::LogPosition;
-use gfs_types::limits;
-use gfs_types::time::{Instant, WallTime};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Durable, Effect, Input};
+use gfs_types::fence::{LogPosition, MasterEpoch};
+use gfs_types::ids::{ChunkHandle, FileId, SessionId};
+use gfs_types::limits;
+use gfs_types::message::client::{Reply, Response};
+use gfs_types::message::control::{Command, ToChunkserver};
+use gfs_types::time::{Instant, WallTime};
+use gfs_types::{DurationMs, Error};
+
+use crate::leases::Leases;
+use crate::lifecycle::Lifecycle;
+use crate::raise::Work;
+use crate::record::{Change, Record, RequestMark};
+use crate::registry::{Registry, ServerIndex};
+use crate::{Connection, Durable, Effect, Input};
 
 /// What the shell's configuration says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,20 +50,69 @@ impl Default for Settings {
 /// The whole master, as a state machine.
 #[derive(Debug)]
 pub struct Master {
-    settings: Settings,
-    durable: Durable,
+    pub(crate) settings: Settings,
+    pub(crate) durable: Durable,
+    pub(crate) soft: Soft,
+    pub(crate) lifecycle: Lifecycle,
+}
+
+/// What is learned again after a start.
+#[derive(Debug, Default)]
+pub(crate) struct Soft {
+    pub(crate) registry: Registry,
+    pub(crate) leases: Leases,
+    /// Births and raises under way, and who waits for them.
+    pub(crate) works: BTreeMap<ChunkHandle, Work>,
+    /// Chunks of which no server made a replica, and which nobody was told of: to be allocated again.
+    pub(crate) barren: BTreeSet<ChunkHandle>,
+    /// When each session was heard of last.
+    pub(crate) sessions: BTreeMap<SessionId, Instant>,
+    /// When each upload was first seen under its temporary name.
+    pub(crate) uploads: BTreeMap<FileId, Instant>,
+    pub(crate) checkpoint: LogPosition,
+    /// When the slow duties were last done.
+    pub(crate) swept: Instant,
+}
+
+/// One step: the time, and where effects go.
+pub(crate) struct Step<'a> {
+    pub(crate) now: Instant,
+    pub(crate) wall: WallTime,
+    pub(crate) out: &'a mut Vec<Effect>,
+}
+
+/// Where a reply goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) connection: Connection,
+    pub(crate) request: u64,
 }
 
 impl Master {
     /// A master over durable state: [`Durable::blank`], or what a checkpoint and the log behind it gave.
     #[must_use]
     pub fn new(settings: Settings, durable: Durable) -> Self {
-        Self { settings, durable }
+        let lifecycle = Lifecycle::at_start(&durable);
+        Self { settings, durable, soft: Soft::default(), lifecycle }
     }
 
     /// Takes one input; pushes what has to be done, in order.
     pub fn step(&mut self, now: Instant, wall: WallTime, input: Input, out: &mut Vec<Effect>) {
-        let _ = (now, wall, input, out, &self.settings);
+        let step = &mut Step { now, wall, out };
+        match input {
+            Input::Format { cluster, chunk_size } => self.format(step, cluster, chunk_size),
+            Input::Serve { epoch } => self.serve(step, epoch),
+            Input::Client { connection, request, message } => {
+                self.client(step, Caller { connection, request }, message);
+            }
+            Input::ClientGone { connection } => self.forget_waiters_of(connection),
+            Input::Chunkserver { link, message } => self.chunkserver(step, link, message),
+            Input::ChunkserverGone { link } => self.chunkserver_gone(step, link),
+            Input::Tick => self.tick(step),
+            Input::CheckpointDone(position) => {
+                self.soft.checkpoint = self.soft.checkpoint.max(position);
+            }
+        }
     }
 
     /// The durable state, as far as it is applied (the log may lag behind it by what is not flushed).
@@ -66,5 +125,60 @@ impl Master {
     #[must_use]
     pub fn position(&self) -> LogPosition {
         self.durable.position()
+    }
+
+    /// Whether it serves as the primary master.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Serving { .. })
+    }
+
+    /// The epoch that messages carry: of the log, which nobody but a serving master writes.
+    pub(crate) fn epoch(&self) -> MasterEpoch {
+        self.durable.epoch
+    }
+
+    /// Applies a change and has it logged. All changes of durable state go through here.
+    pub(crate) fn commit(
+        &mut self,
+        step: &mut Step<'_>,
+        request: Option<RequestMark>,
+        change: Change,
+    ) {
+        let epoch = self.epoch();
+        self.commit_in(step, epoch, request, change);
+    }
+
+    pub(crate) fn commit_in(
+        &mut self,
+        step: &mut Step<'_>,
+        epoch: MasterEpoch,
+        request: Option<RequestMark>,
+        change: Change,
+    ) {
+        let record = Record { wall: step.wall, request, change };
+        let position = self.durable.position().next();
+        if let Err(error) = self.durable.apply(position, epoch, &record) {
+            panic!("the master decided on a change that it cannot apply: {error} ({record:?})");
+        }
+        step.out.push(Effect::Append { position, epoch, record: record.encode() });
+    }
+
+    pub(crate) fn reply(&self, step: &mut Step<'_>, to: Caller, result: Result<Response, Error>) {
+        let after = self.durable.position();
+        step.out.push(Effect::Reply {
+            connection: to.connection,
+            request: to.request,
+            reply: Reply { epoch: self.epoch(), log_position: after, result },
+            after,
+        });
+    }
+
+    /// Sends to a chunkserver, if it has a stream.
+    pub(crate) fn send(&self, step: &mut Step<'_>, to: ServerIndex, command: Command) {
+        let server = self.soft.registry.get(to);
+        let Some(link) = server.link else { return };
+        let message = ToChunkserver { epoch: self.epoch(), session: server.session, command };
+        step.out.push(Effect::Send { link, message, after: self.durable.position() });
     }
 }

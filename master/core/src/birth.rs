@@ -1,0 +1,129 @@
+//! Birth of chunks: one record, empty replicas at version 1, then the lease.
+
+use gfs_types::Error;
+use gfs_types::ids::{ChunkHandle, FileId};
+use gfs_types::limits::{MEMBER_WAIT_MS, REPLICAS_MIN};
+use gfs_types::message::control::Command;
+use gfs_types::region::ChunkIndex;
+use gfs_types::time::Instant;
+
+use crate::Master;
+use crate::chunks::FIRST_VERSION;
+use crate::master::Step;
+use crate::placement::{Candidate, pick};
+use crate::raise::{Round, Stage, Waiter, Work, busy};
+use crate::record::Change;
+use crate::registry::ServerIndex;
+
+impl Master {
+    /// Makes a chunk of a file, for those who wait.
+    ///
+    /// # Errors
+    /// `Busy` when there are too few chunkservers to keep it safe.
+    pub(crate) fn begin_birth(
+        &mut self,
+        step: &mut Step<'_>,
+        file: FileId,
+        index: ChunkIndex,
+        goal: u8,
+        waiters: Vec<Waiter>,
+    ) -> Result<(), (Error, Vec<Waiter>)> {
+        let members = match self.members_of_birth(step.now, goal) {
+            Ok(members) => members,
+            Err(error) => return Err((error, waiters)),
+        };
+        let handle = self.durable.chunks.next();
+        let registry = &self.soft.registry;
+        let uids = members.iter().map(|member| registry.get(*member).uid).collect();
+        self.commit(step, None, Change::ChunkAllocated { file, index, handle, members: uids });
+        for member in &members {
+            self.send(step, *member, Command::CreateReplica { handle, version: FIRST_VERSION });
+            self.soft.registry.get_mut(*member).recent += 1;
+        }
+        let round = Round::new(step.now, FIRST_VERSION, true, self.asked(members));
+        let work = Work { waiters, stage: Stage::Asked(round), ..Work::new() };
+        self.soft.works.insert(handle, work);
+        Ok(())
+    }
+
+    /// min(goal, live servers), at least two where there ever were two, on different hosts and in different zones where there are.
+    fn members_of_birth(&self, now: Instant, goal: u8) -> Result<Vec<ServerIndex>, Error> {
+        let registry = &self.soft.registry;
+        let ever = registry.len().max(usize::from(self.durable.chunks.most_members()));
+        let goal = usize::from(goal);
+        let candidates: Vec<_> = registry
+            .iter()
+            .filter(|(_, server)| server.alive(now))
+            .map(|(index, server)| Candidate {
+                server: index,
+                topology: &server.topology,
+                space: server.space,
+                recent: server.recent,
+            })
+            .collect();
+        let young = self.serving_since().is_some_and(|since| now < since + MEMBER_WAIT_MS);
+        if young && candidates.len() < goal.min(ever) {
+            return Err(busy(
+                format!(
+                    "{} of {ever} chunkservers are back since the master started; try again in a moment",
+                    candidates.len()
+                ),
+                100,
+            ));
+        }
+        let chunk_bytes = self.durable.chunk_size().bytes();
+        let members = pick(&candidates, goal, chunk_bytes, self.durable.chunks.next().0);
+        if members.len() < goal.min(ever.clamp(1, REPLICAS_MIN)) || members.is_empty() {
+            return Err(busy(
+                format!(
+                    "a new chunk needs {} chunkservers that are in touch and have {chunk_bytes} bytes free; there are {} \
+                     ({} in touch, {ever} known); start chunkservers or free space, then try again",
+                    goal.min(ever.clamp(1, REPLICAS_MIN)),
+                    members.len(),
+                    candidates.len(),
+                ),
+                1_000,
+            ));
+        }
+        Ok(members)
+    }
+
+    /// A chunk of which no server ever made a replica, and which nobody was told of, is allocated again. Says whether it was.
+    pub(crate) fn reallocate(&mut self, step: &mut Step<'_>, handle: ChunkHandle) -> bool {
+        if !self.is_barren(handle) {
+            return false;
+        }
+        let Some(work) = self.soft.works.get(&handle) else { return false };
+        let Some(waiter) = work.waiters.first().copied() else { return false };
+        let Some((file, goal)) = self.holder(handle, waiter) else { return false };
+        let work = self.soft.works.remove(&handle).expect("it was there a moment ago");
+        self.soft.barren.remove(&handle);
+        if let Err((error, waiters)) =
+            self.begin_birth(step, file, waiter.index, goal, work.waiters)
+        {
+            self.soft.barren.insert(handle);
+            for waiter in waiters {
+                self.reply(step, waiter.to, Err(error.clone()));
+            }
+        }
+        true
+    }
+
+    /// This process saw its birth fail everywhere; or all who were to make a replica have told what they hold, and it is not there.
+    fn is_barren(&self, handle: ChunkHandle) -> bool {
+        let Some(members) = self.durable.chunks.unborn(handle) else { return false };
+        if self.soft.barren.contains(&handle) {
+            return true;
+        }
+        let registry = &self.soft.registry;
+        let told = members
+            .iter()
+            .all(|uid| registry.by_uid(*uid).is_some_and(|index| registry.get(index).reported));
+        told && registry.replicas(handle).is_empty()
+    }
+
+    fn holder(&self, handle: ChunkHandle, waiter: Waiter) -> Option<(FileId, u8)> {
+        let node = self.durable.tree.get(waiter.file)?.file()?;
+        (node.chunks.get(waiter.index) == Some(handle)).then_some((waiter.file, node.replication))
+    }
+}

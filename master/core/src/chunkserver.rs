@@ -1,0 +1,297 @@
+//! What chunkservers tell: registration, reports, heartbeats, answers to commands.
+
+use gfs_types::Error;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::{ChunkHandle, ServerUid};
+use gfs_types::limits::REPORT_PAGE_MAX;
+use gfs_types::message::control::{
+    Command, FromChunkserver, HeldLease, RaisedReplica, Registration, ReplicaReport, ReplicaState,
+    Space, ToChunkserver,
+};
+
+use crate::leases::Lease;
+use crate::master::Step;
+use crate::raise::{Stage, Work};
+use crate::registry::ServerIndex;
+use crate::{Effect, Link, Master};
+
+impl Master {
+    pub(crate) fn chunkserver(
+        &mut self,
+        step: &mut Step<'_>,
+        link: Link,
+        message: FromChunkserver,
+    ) {
+        if let FromChunkserver::Register(who) = message {
+            return self.register(step, link, &who);
+        }
+        if self.serving_since().is_none() {
+            return;
+        }
+        let Some(server) = self.soft.registry.by_link(link) else {
+            let error = Error::invalid("a stream of a chunkserver begins with its registration");
+            return self.close(step, link, error);
+        };
+        self.soft.registry.get_mut(server).heard = step.now;
+        match message {
+            FromChunkserver::Register(_) => {}
+            FromChunkserver::ReportPage { replicas, last } => {
+                self.report_page(step, link, server, &replicas, last);
+            }
+            FromChunkserver::Heartbeat { seq, space, changed, extend } => {
+                self.heartbeat(step, server, seq, space, &changed, &extend);
+            }
+            FromChunkserver::ReplicaCreated { handle, version, result } => {
+                let state = ReplicaState::Clean;
+                let empty = RaisedReplica { length: 0, digest: 0, state };
+                self.answered(step, server, handle, version, true, result.map(|()| empty));
+            }
+            FromChunkserver::Raised { handle, version, result } => {
+                self.answered(step, server, handle, version, false, result);
+            }
+            FromChunkserver::ReplicaDeleted { handle, result, .. } => {
+                if result.is_ok() {
+                    self.soft.registry.forget(server, handle);
+                }
+            }
+            FromChunkserver::LeaseGivenUp { handle, version, length } => {
+                self.lease_given_up(step, server, handle, version, length);
+            }
+            FromChunkserver::MemberFailed { handle, version, member, reason: _ } => {
+                self.member_failed(step, server, handle, version, member);
+            }
+        }
+    }
+
+    fn close(&self, step: &mut Step<'_>, link: Link, error: Error) {
+        step.out.push(Effect::CloseLink { link, error, after: self.durable.position() });
+    }
+
+    fn register(&mut self, step: &mut Step<'_>, link: Link, who: &Registration) {
+        let registered =
+            self.admit(step, who).and_then(|()| self.soft.registry.register(step.now, link, who));
+        let registered = match registered {
+            Ok(registered) => registered,
+            Err(error) => {
+                let command = Command::Refused(error.clone());
+                let message = ToChunkserver { epoch: self.epoch(), session: who.session, command };
+                step.out.push(Effect::Send { link, message, after: self.durable.position() });
+                return self.close(step, link, error);
+            }
+        };
+        if let Some(old) = registered.old_link {
+            self.close(step, old, Error::stale("the chunkserver opened another stream"));
+        }
+        let server = registered.index;
+        let ended = self.soft.leases.end_older(server, who.session);
+        self.lost_answers(server);
+        let (Some(cluster), heartbeat_ms) = (self.durable.cluster(), self.settings.heartbeat_ms.0)
+        else {
+            return;
+        };
+        let welcome = Command::Welcome {
+            cluster,
+            master_session: self.durable.master_session,
+            chunk_bytes: self.durable.chunk_size().bytes(),
+            heartbeat_ms,
+        };
+        self.send(step, server, welcome);
+        for lease in &who.leases {
+            self.adopt(step, server, lease);
+        }
+        for handle in ended.into_iter().chain(registered.held) {
+            self.advance(step, handle);
+        }
+        self.advance_all(step);
+    }
+
+    /// Whether this chunkserver belongs here, and this master still serves.
+    fn admit(&mut self, step: &mut Step<'_>, who: &Registration) -> Result<(), Error> {
+        if let Some(cluster) = self.durable.cluster()
+            && who.cluster.is_some_and(|its| its != cluster)
+        {
+            return Err(Error::invalid(format!(
+                "chunkserver {} belongs to cluster {}, this master to {cluster}: point it to its own masters, \
+                 or give it an empty directory",
+                who.chunkserver,
+                who.cluster.unwrap_or_default()
+            )));
+        }
+        if who.epoch > self.durable.epoch && self.serving_since().is_some() {
+            let reason = format!("chunkserver {} obeys epoch {}", who.chunkserver, who.epoch);
+            self.step_down(step, who.epoch, reason);
+        }
+        self.lifecycle.check_serving()
+    }
+
+    /// raise-7: a lease that the chunkserver holds goes on under this process.
+    fn adopt(&mut self, step: &mut Step<'_>, primary: ServerIndex, held: &HeldLease) {
+        let Some(chunk) = self.durable.chunks.get(held.handle) else { return };
+        let known = self.soft.leases.last_of(held.handle);
+        if chunk.version != held.version || known.is_some_and(|lease| lease.version >= held.version)
+        {
+            return;
+        }
+        let left = gfs_types::DurationMs(held.left_ms.min(self.settings.lease_ms.0));
+        let lease = Lease {
+            version: held.version,
+            primary,
+            session: self.soft.registry.get(primary).session,
+            members: held.members.clone(),
+            granted: step.now,
+            expires: step.now + left,
+        };
+        self.soft.leases.put(held.handle, lease);
+    }
+
+    pub(crate) fn chunkserver_gone(&mut self, step: &mut Step<'_>, link: Link) {
+        let Some(server) = self.soft.registry.unlink(step.now, link) else { return };
+        self.lost_answers(server);
+        if self.serving_since().is_some() {
+            self.advance_all(step);
+        }
+    }
+
+    /// Answers that were awaited from an earlier stream of a server do not come.
+    fn lost_answers(&mut self, server: ServerIndex) {
+        for work in self.soft.works.values_mut() {
+            if let Stage::Asked(round) = &mut work.stage {
+                round.lose(server);
+            }
+        }
+    }
+
+    fn report_page(
+        &mut self,
+        step: &mut Step<'_>,
+        link: Link,
+        server: ServerIndex,
+        replicas: &[ReplicaReport],
+        last: bool,
+    ) {
+        if replicas.len() > REPORT_PAGE_MAX {
+            let error =
+                format!("{} replicas in one page are above {REPORT_PAGE_MAX}", replicas.len());
+            return self.close(step, link, Error::invalid(error));
+        }
+        self.replicas_reported(step, server, replicas);
+        if last {
+            self.soft.registry.get_mut(server).reported = true;
+            self.advance_all(step);
+        }
+    }
+
+    fn replicas_reported(
+        &mut self,
+        step: &mut Step<'_>,
+        server: ServerIndex,
+        replicas: &[ReplicaReport],
+    ) {
+        for report in replicas {
+            self.soft.registry.report(server, report);
+            if self.durable.chunks.was_freed(report.handle) {
+                let (handle, version) = (report.handle, report.version);
+                self.send(step, server, Command::DeleteReplica { handle, version });
+            }
+            self.advance(step, report.handle);
+        }
+    }
+
+    fn heartbeat(
+        &mut self,
+        step: &mut Step<'_>,
+        server: ServerIndex,
+        seq: u64,
+        space: Space,
+        changed: &[ReplicaReport],
+        extend: &[(ChunkHandle, ChunkVersion)],
+    ) {
+        self.soft.registry.get_mut(server).space = space;
+        self.replicas_reported(step, server, changed);
+        let lease_ms = self.settings.lease_ms;
+        let run = (server, self.soft.registry.get(server).session);
+        let mut extended = Vec::new();
+        for (handle, version) in extend {
+            let changing = self.soft.works.get(handle).is_some_and(|work| {
+                matches!(work.stage, Stage::Asked(_)) || work.spent == Some(*version)
+            });
+            let until = step.now + lease_ms;
+            if !changing && self.soft.leases.extend(step.now, *handle, *version, run, until) {
+                extended.push((*handle, *version));
+            }
+        }
+        let answer = Command::HeartbeatAnswer { seq, extended, lease_ms: lease_ms.0 };
+        self.send(step, server, answer);
+    }
+
+    /// The end of a `CreateReplica` or `Raise`.
+    fn answered(
+        &mut self,
+        step: &mut Step<'_>,
+        server: ServerIndex,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+        birth: bool,
+        result: Result<RaisedReplica, Error>,
+    ) {
+        if let Ok(replica) = &result {
+            let RaisedReplica { length, state, .. } = *replica;
+            self.soft.registry.report(server, &ReplicaReport { handle, version, length, state });
+            self.soft.leases.superseded(step.now, handle, version, server);
+            if self.durable.chunks.was_freed(handle) {
+                return self.send(step, server, Command::DeleteReplica { handle, version });
+            }
+        }
+        let session = self.soft.registry.get(server).session;
+        if let Some(Work { stage: Stage::Asked(round), .. }) = self.soft.works.get_mut(&handle)
+            && round.number == version
+            && round.birth == birth
+        {
+            round.give(server, session, result);
+        }
+        self.advance(step, handle);
+    }
+
+    fn lease_given_up(
+        &mut self,
+        step: &mut Step<'_>,
+        server: ServerIndex,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+        length: u64,
+    ) {
+        self.soft.leases.give_up(handle, version, server);
+        let known = self.soft.registry.replicas(handle).iter().find(|one| one.server == server);
+        if let Some(known) = known.copied().filter(|known| known.version == version) {
+            let length = length.max(known.length);
+            let report = ReplicaReport { handle, version, length, state: known.state };
+            self.soft.registry.report(server, &report);
+        }
+        self.advance(step, handle);
+    }
+
+    /// raise-4: the primary wants to go on without a member. Nobody else's word counts.
+    fn member_failed(
+        &mut self,
+        step: &mut Step<'_>,
+        server: ServerIndex,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+        member: ServerUid,
+    ) {
+        let session = self.soft.registry.get(server).session;
+        let holds = self.soft.leases.last_of(handle).is_some_and(|lease| {
+            lease.version == version && lease.primary == server && lease.session == session
+        });
+        let raised = self.durable.chunks.get(handle).is_some_and(|chunk| chunk.version == version);
+        let Some(failed) = self.soft.registry.by_uid(member) else { return };
+        if !holds || !raised || failed == server {
+            return;
+        }
+        let work = self.soft.works.entry(handle).or_insert_with(Work::new);
+        work.left_out.insert(failed);
+        work.spent = Some(version);
+        work.hurry = true;
+        self.advance(step, handle);
+    }
+}

@@ -1,0 +1,77 @@
+//! `Locate`: where chunks of a file are. Stale and corrupt replicas are never named, nor those out of touch.
+
+use gfs_types::Error;
+use gfs_types::ids::{ChunkHandle, FileId};
+use gfs_types::limits::LOCATE_CHUNKS_MAX;
+use gfs_types::message::client::{ChunkLocation, FileLocations, ReplicaLocation, Response};
+use gfs_types::message::control::ReplicaState;
+use gfs_types::region::ChunkIndex;
+use gfs_types::time::Instant;
+
+use super::no_file;
+use crate::Master;
+
+impl Master {
+    pub(super) fn locate(
+        &self,
+        now: Instant,
+        id: FileId,
+        first: ChunkIndex,
+        count: u32,
+    ) -> Result<Response, Error> {
+        if !(1..=LOCATE_CHUNKS_MAX).contains(&count) {
+            return Err(Error::invalid(format!(
+                "locations of {count} chunks: ask for 1 to {LOCATE_CHUNKS_MAX}"
+            )));
+        }
+        let tree = &self.durable.tree;
+        let node = tree.get(id).ok_or_else(|| no_file(id))?;
+        let Some(file) = node.file() else {
+            return Err(Error::invalid(format!(
+                "`{}` is a directory: it has no chunks",
+                tree.path_of(id)
+            )));
+        };
+        let end = first.0.saturating_add(u64::from(count));
+        let chunks = file
+            .chunks
+            .from(first)
+            .take_while(|(index, _)| index.0 < end)
+            .filter(|(_, handle)| !self.is_unseen(*handle))
+            .map(|(index, handle)| self.chunk_location(now, index, handle))
+            .collect();
+        let entry = self.entry(now, id, tree.path_of(id))?;
+        let valid_ms = self.settings.lease_ms.0;
+        Ok(Response::Locations(FileLocations { entry, chunks, valid_ms }))
+    }
+
+    /// Nobody was told of it and no replica is known: it reads as a hole.
+    fn is_unseen(&self, handle: ChunkHandle) -> bool {
+        self.durable.chunks.unborn(handle).is_some() && self.current(handle).next().is_none()
+    }
+
+    fn chunk_location(
+        &self,
+        now: Instant,
+        index: ChunkIndex,
+        handle: ChunkHandle,
+    ) -> ChunkLocation {
+        let registry = &self.soft.registry;
+        let primary =
+            self.soft.leases.live(now, handle).map(|lease| registry.get(lease.primary).uid);
+        let mut replicas: Vec<ReplicaLocation> = self
+            .current(handle)
+            .filter(|replica| registry.get(replica.server).alive(now))
+            .map(|replica| self.location(replica.server, replica.version, replica.state))
+            .collect();
+        replicas.sort_by_key(|replica| replica.state == ReplicaState::Suspect);
+        ChunkLocation {
+            index,
+            handle,
+            version: self.version_of(handle),
+            length: self.chunk_length(handle).unwrap_or(0),
+            primary,
+            replicas,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `Stat`, and what an entry is.
+
+use gfs_types::Error;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::{ChunkHandle, FileId};
+use gfs_types::message::client::{Entry, Query, Response};
+use gfs_types::time::Instant;
+
+use super::{find, parse};
+use crate::Master;
+use crate::apply::facts;
+use crate::sessions::EntryFacts;
+
+impl Master {
+    pub(super) fn query(&self, now: Instant, query: Query) -> Result<Response, Error> {
+        match query {
+            Query::Stat { path } => self.stat(now, &path),
+            Query::List { path, after, limit } => self.list(now, &path, after.as_deref(), limit),
+            Query::Locate { file, first, count } => self.locate(now, file, first, count),
+            Query::Status => Ok(self.status(now)),
+            Query::Trash { after, limit } => self.trash_page(after, limit),
+        }
+    }
+
+    fn stat(&self, now: Instant, path: &str) -> Result<Response, Error> {
+        let path = parse(path)?;
+        let id = find(&self.durable.tree, &path)?;
+        Ok(Response::Entry(self.entry(now, id, path.as_str().to_owned())?))
+    }
+
+    pub(super) fn entry(&self, now: Instant, id: FileId, path: String) -> Result<Entry, Error> {
+        let node = self.durable.tree.get(id).ok_or_else(|| super::no_file(id))?;
+        let EntryFacts { id, kind, chunks, replication, attributes, .. } = facts(id, node);
+        let (length, length_is_final) = self.length_of(now, id);
+        Ok(Entry { path, id, kind, length, length_is_final, chunks, replication, attributes })
+    }
+
+    /// A file's length as logged, or newer from reports of its last chunk; and whether it is the length.
+    pub(super) fn length_of(&self, now: Instant, id: FileId) -> (u64, bool) {
+        let Some(file) = self.durable.tree.get(id).and_then(|node| node.file()) else {
+            return (0, true);
+        };
+        let Some((index, handle)) = file.chunks.last() else { return (file.length, true) };
+        let before = self.durable.chunk_size().file_offset(index);
+        let reported = self.chunk_length(handle).map_or(0, |length| before.saturating_add(length));
+        (file.length.max(reported), self.is_quiet(now, handle))
+    }
+
+    /// The longest committed length a current replica told.
+    pub(super) fn chunk_length(&self, handle: ChunkHandle) -> Option<u64> {
+        self.current(handle).map(|replica| replica.length).max()
+    }
+
+    /// Nobody can be changing the chunk. A process that is younger than a lease also needs all members to have reported, and with
+    /// them the leases they hold.
+    fn is_quiet(&self, now: Instant, handle: ChunkHandle) -> bool {
+        if self.durable.chunks.unborn(handle).is_some() {
+            return !self.soft.works.contains_key(&handle);
+        }
+        if self.soft.leases.live(now, handle).is_some() || self.soft.works.contains_key(&handle) {
+            return false;
+        }
+        let here = self.current(handle).count();
+        let members = self.durable.chunks.get(handle).map_or(0, |chunk| usize::from(chunk.members));
+        let old = self.serving_since().is_some_and(|since| now >= since + self.settings.lease_ms);
+        here >= members || (old && here > 0)
+    }
+
+    pub(super) fn version_of(&self, handle: ChunkHandle) -> ChunkVersion {
+        self.durable.chunks.get(handle).map(|chunk| chunk.version).unwrap_or_default()
+    }
+}

@@ -1,0 +1,277 @@
+//! One round of questions, of a birth or a raise, and what follows from the answers (raise-3).
+
+use gfs_types::Error;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::{ChunkHandle, ProcessSession};
+use gfs_types::limits::RAISE_ANSWER_MS;
+use gfs_types::message::client::{LeaseGrant, ReplicaLocation, Response};
+use gfs_types::message::control::{Command, Member, RaisedReplica, ReplicaState};
+use gfs_types::region::ChunkIndex;
+use gfs_types::time::Instant;
+
+use super::{Stage, busy};
+use crate::Master;
+use crate::leases::Lease;
+use crate::master::Step;
+use crate::record::Change;
+use crate::registry::ServerIndex;
+
+/// Who was asked to store a number, and what they said.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) number: ChunkVersion,
+    pub(crate) birth: bool,
+    asked: Vec<Asked>,
+    until: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) server: ServerIndex,
+    /// The run that was asked: another one's answer does not count.
+    pub(crate) session: ProcessSession,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Awaited,
+    Stored(RaisedReplica),
+    /// It refused, or its process or stream ended; it may have stored the number all the same.
+    Failed(String),
+}
+
+impl Round {
+    pub(crate) fn new(now: Instant, number: ChunkVersion, birth: bool, asked: Vec<Asked>) -> Self {
+        Self { number, birth, asked, until: now + RAISE_ANSWER_MS }
+    }
+
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        now >= self.until || !self.asked.iter().any(|one| matches!(one.answer, Answer::Awaited))
+    }
+
+    fn stored(&self) -> impl Iterator<Item = (ServerIndex, RaisedReplica)> + '_ {
+        self.asked.iter().filter_map(|one| match one.answer {
+            Answer::Stored(replica) => Some((one.server, replica)),
+            _ => None,
+        })
+    }
+
+    /// What those who did not store it said, for a person.
+    fn failures(&self, master: &Master) -> String {
+        let failures = self.asked.iter().filter_map(|one| {
+            let uid = master.soft.registry.get(one.server).uid;
+            match &one.answer {
+                Answer::Stored(_) => None,
+                Answer::Awaited => Some(format!("{uid}: no answer")),
+                Answer::Failed(reason) => Some(format!("{uid}: {reason}")),
+            }
+        });
+        failures.collect::<Vec<_>>().join("; ")
+    }
+
+    pub(crate) fn give(
+        &mut self,
+        server: ServerIndex,
+        session: ProcessSession,
+        answer: Result<RaisedReplica, Error>,
+    ) {
+        let awaited = self.asked.iter_mut().find(|one| {
+            one.server == server && one.session == session && matches!(one.answer, Answer::Awaited)
+        });
+        if let Some(one) = awaited {
+            one.answer = match answer {
+                Ok(replica) => Answer::Stored(replica),
+                Err(error) => Answer::Failed(error.message),
+            };
+        }
+    }
+
+    /// The stream of a server ended, or another run of it came: an answer of the run that was asked will not come any more.
+    pub(crate) fn lose(&mut self, server: ServerIndex) {
+        for one in self.asked.iter_mut().filter(|one| one.server == server) {
+            if matches!(one.answer, Answer::Awaited) {
+                one.answer = Answer::Failed("its connection ended".to_owned());
+            }
+        }
+    }
+}
+
+impl Master {
+    /// The round is over: grant, or a new number without the silent, or unequal, or nothing can be done (raise-3).
+    pub(super) fn conclude(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
+        let Some(work) = self.soft.works.get_mut(&handle) else { return };
+        let Stage::Asked(round) = std::mem::replace(&mut work.stage, Stage::Waiting) else {
+            return;
+        };
+        let stored: Vec<_> = round.stored().collect();
+        if stored.is_empty() {
+            return self.nobody_stored(step, handle, &round);
+        }
+        if stored.len() < round.asked.len() {
+            let silent = round.asked.iter().map(|one| one.server);
+            let silent = silent.filter(|server| stored.iter().all(|(other, _)| other != server));
+            work.left_out.extend(silent);
+            work.hurry = true;
+            return self.advance(step, handle);
+        }
+        if let Some(found) = self.difference(handle, &stored) {
+            return self.unequal(step, handle, found);
+        }
+        let members: Vec<_> = stored.iter().map(|(server, _)| *server).collect();
+        let count = u8::try_from(members.len()).expect("at most 7 are asked");
+        if !round.birth {
+            let raised = Change::Raised { handle, version: round.number, members: count };
+            self.commit(step, None, raised);
+        }
+        self.grant(step, handle, round.number, &stored);
+        if round.birth {
+            // Behind the grant, which need not wait until it is durable: it only says what a later master may find.
+            self.commit(step, None, Change::ChunkBorn { handle });
+        }
+    }
+
+    /// A new number for the first M comes with the next request; a birth begins again elsewhere.
+    fn nobody_stored(&mut self, step: &mut Step<'_>, handle: ChunkHandle, round: &Round) {
+        let what = if round.birth { "make a replica" } else { "store a new version" };
+        let message = format!(
+            "chunk {handle}: no chunkserver could {what} ({}); try again",
+            round.failures(self)
+        );
+        if round.birth {
+            self.soft.barren.insert(handle);
+        }
+        self.fail_waiters(step, handle, &busy(message, 200));
+        self.soft.works.remove(&handle);
+    }
+
+    /// What is unequal among the replicas that stored a number, for a person.
+    fn difference(
+        &self,
+        handle: ChunkHandle,
+        stored: &[(ServerIndex, RaisedReplica)],
+    ) -> Option<String> {
+        let (_, first) = stored.first()?;
+        let equal = |one: &RaisedReplica| (one.length, one.digest) == (first.length, first.digest);
+        if stored.iter().all(|(_, replica)| equal(replica)) {
+            return None;
+        }
+        let list: Vec<String> = stored
+            .iter()
+            .map(|(server, replica)| {
+                let uid = self.soft.registry.get(*server).uid;
+                format!("{uid}: {} bytes, digest {:08x}", replica.length, replica.digest)
+            })
+            .collect();
+        Some(format!(
+            "chunk {handle}: its replicas differ since a primary ended out of order ({}); they must be made equal before \
+             it takes mutations again; go on with a new file meanwhile",
+            list.join(", ")
+        ))
+    }
+
+    fn grant(
+        &mut self,
+        step: &mut Step<'_>,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+        stored: &[(ServerIndex, RaisedReplica)],
+    ) {
+        let primary = self.choose_primary(handle, stored);
+        let registry = &self.soft.registry;
+        let members: Vec<Member> = stored
+            .iter()
+            .map(|(server, _)| registry.get(*server))
+            .map(|server| Member {
+                chunkserver: server.uid,
+                session: server.session,
+                address: server.address.clone(),
+            })
+            .collect();
+        let lease = Lease {
+            version,
+            primary,
+            session: registry.get(primary).session,
+            members: members.iter().map(|member| member.chunkserver).collect(),
+            granted: step.now,
+            expires: step.now + self.settings.lease_ms,
+        };
+        let lease_ms = self.settings.lease_ms.0;
+        self.send(step, primary, Command::GrantLease { handle, version, members, lease_ms });
+        let answer = self.grant_of(step.now, handle, &lease);
+        self.soft.leases.put(handle, lease);
+        let Some(work) = self.soft.works.remove(&handle) else { return };
+        for waiter in work.waiters {
+            let result = match &answer {
+                Some(grant) => Ok(LeaseGrant { index: waiter.index, ..grant.clone() }),
+                None => {
+                    Err(busy(format!("chunk {handle}: a member went a moment ago; try again"), 50))
+                }
+            };
+            self.reply(step, waiter.to, result.map(Response::Lease));
+        }
+    }
+
+    /// The one before, if it is a member; else chunks take turns. Never a suspect, unless all are (equal-2).
+    fn choose_primary(
+        &self,
+        handle: ChunkHandle,
+        stored: &[(ServerIndex, RaisedReplica)],
+    ) -> ServerIndex {
+        let fit =
+            |(_, replica): &&(ServerIndex, RaisedReplica)| replica.state != ReplicaState::Suspect;
+        let mut fit: Vec<ServerIndex> =
+            stored.iter().filter(fit).map(|(server, _)| *server).collect();
+        if fit.is_empty() {
+            fit = stored.iter().map(|(server, _)| *server).collect();
+        }
+        let before = self.soft.leases.last_of(handle).map(|lease| lease.primary);
+        match before.filter(|before| fit.contains(before)) {
+            Some(before) => before,
+            None => fit[usize::try_from(handle.0 % fit.len() as u64).unwrap_or(0)],
+        }
+    }
+
+    /// What a client is told of a lease; `None` while a member's address is not known.
+    pub(crate) fn grant_of(
+        &self,
+        now: Instant,
+        handle: ChunkHandle,
+        lease: &Lease,
+    ) -> Option<LeaseGrant> {
+        let members = lease.members.iter().map(|uid| {
+            let index = self.soft.registry.by_uid(*uid)?;
+            self.soft.registry.get(index).link?;
+            let replicas = self.soft.registry.replicas(handle);
+            let state = replicas.iter().find(|replica| replica.server == index);
+            let state = state.map_or(ReplicaState::Unclean, |replica| replica.state);
+            Some(self.location(index, lease.version, state))
+        });
+        Some(LeaseGrant {
+            index: ChunkIndex(0),
+            handle,
+            version: lease.version,
+            epoch: self.epoch(),
+            primary: self.soft.registry.get(lease.primary).uid,
+            members: members.collect::<Option<_>>()?,
+            left_ms: lease.expires.ms_since(now).0,
+        })
+    }
+
+    pub(crate) fn location(
+        &self,
+        index: ServerIndex,
+        version: ChunkVersion,
+        state: ReplicaState,
+    ) -> ReplicaLocation {
+        let server = self.soft.registry.get(index);
+        ReplicaLocation {
+            chunkserver: server.uid,
+            session: server.session,
+            address: server.address.clone(),
+            topology: server.topology.clone(),
+            version,
+            state,
+        }
+    }
+}
