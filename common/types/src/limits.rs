@@ -72,6 +72,8 @@ pub const PUSHED_AGE_MS: DurationMs = DurationMs(60_000);
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Mutations of one chunk that wait for its primary.
 pub const CHUNK_MUTATIONS_MAX: usize = 1024;
+/// Requests that wait for one thread of a chunkserver's driver, over all of its chunks.
+pub const SHARD_REQUESTS_MAX: usize = 16 << 10;
 /// Bytes of the mutations of one chunk that its primary has in flight: what slow members can make it hold.
 pub const CHUNK_FLIGHT_BYTES_MAX: u64 = 64 << 20;
 /// A primary orders again when a member did not answer for this long.
