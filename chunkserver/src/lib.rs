@@ -1,7 +1,12 @@
 //! The chunkserver: the shell around its core.
 //!
-//! [`driver`] owns the cores. It knows nothing of connections; `store` knows nothing of versions' meaning;
-//! `data_plane` decides nothing.
+//! [`driver`] owns the cores and carries their effects out; [`store`] keeps bytes and checksums on disk and knows
+//! nothing of what a version means; `data_plane` moves bytes and decides nothing; `master_link` tells the master
+//! what is here and brings its commands. What they decide together stands in `gfs-chunkserver-core`.
 
 pub mod driver;
+pub mod metrics;
 pub mod store;
+
+/// The exit code after a sync failed: what was promised may be gone, and only a start can tell.
+pub const EXIT_DISK_FAILED: i32 = 70;

@@ -55,8 +55,11 @@ pub enum StoreOp {
     },
     /// The replica has a bad block.
     MarkCorrupt,
-    /// Remove the replica.
-    Delete,
+    /// Remove the replica, which has this version.
+    Delete {
+        /// As it was reported.
+        version: ChunkVersion,
+    },
 }
 
 /// A message to another member.

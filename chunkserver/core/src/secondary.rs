@@ -75,10 +75,10 @@ impl Replica {
             let result = Ok(DataResponse::Applied { serial: order.serial });
             return out.push(Effect::Reply { token, result });
         }
-        if order.serial > self.sequence.applied() && !self.sequence.has(order.serial) {
-            if let Err(error) = self.keep(token, order, has_data, out) {
-                return out.push(Effect::Reply { token, result: Err(error) });
-            }
+        let new = order.serial > self.sequence.applied() && !self.sequence.has(order.serial);
+        let kept = if new { self.keep(token, order, has_data, out) } else { Ok(()) };
+        if let Err(error) = kept {
+            return out.push(Effect::Reply { token, result: Err(error) });
         }
         if let Role::Secondary(secondary) = &mut self.role {
             secondary.owe(order.serial, token, out);

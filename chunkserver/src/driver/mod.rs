@@ -2,18 +2,38 @@
 //!
 //! Everything that happens to a replica, except plain reads, passes through its shard's queue in order.
 //! Writes are executed by the shard's thread; what must wait for the disk runs on flusher threads.
-//! Plain reads never come here: connection threads answer them from the published [`View`].
+//! Plain reads never come here: connection threads answer them from the published
+//! [`View`](gfs_chunkserver_core::View), see [`DriverHandle::view`].
 
-use std::sync::Arc;
+mod clock;
+mod effects;
+mod flusher;
+mod handle;
+mod requests;
+mod shard;
+#[cfg(test)]
+mod tests;
+mod views;
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use gfs_types::Error;
+use gfs_chunkserver_core::report::Holdings;
+use gfs_chunkserver_core::{Recovered, Settings};
 use gfs_types::fence::{ChunkVersion, SerialNumber};
-use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
-use gfs_types::message::control::Member;
+use gfs_types::ids::{ChunkHandle, ServerUid};
+use gfs_types::message::control::{FromChunkserver, Member, ReplicaState};
 use gfs_types::message::data::{DataReply, DataSource, Order, Target};
 
+pub use clock::Clock;
+pub use gfs_chunkserver_core::Peer;
+pub use handle::{DriverHandle, Inboxes, channels};
+
+use crate::metrics::Metrics;
 pub use crate::store::Payload;
+use crate::store::{Found, Store};
+use shard::Shard;
 
 /// Asked by the data plane. Bytes are verified against their checksums before they come here.
 #[derive(Debug)]
@@ -68,15 +88,6 @@ pub enum Request {
     Inspect,
     /// `DataRequest::Checksums`.
     Checksums,
-}
-
-/// One run of another chunkserver, as its `Hello` named it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// Who.
-    pub chunkserver: ServerUid,
-    /// Which run of it.
-    pub session: ProcessSession,
 }
 
 /// What goes back over the connection.
@@ -146,25 +157,98 @@ pub enum PeerBody {
     },
 }
 
-/// The way into the driver; cheap to clone.
-#[derive(Clone)]
-pub struct DriverHandle {
-    shards: Arc<[()]>,
+/// Takes what the master should know. Must not block; what cannot be taken is dropped, and told again when the
+/// server registers the next time.
+pub type Outbox = Box<dyn Fn(FromChunkserver) + Send + Sync>;
+
+/// All that the driver needs.
+pub struct Parts {
+    /// Who this is.
+    pub settings: Settings,
+    /// The bytes.
+    pub store: Arc<Store>,
+    /// What the store found when it was opened.
+    pub found: Vec<Found>,
+    /// The way to other members.
+    pub peers: Arc<dyn Peers>,
+    /// The way to the master.
+    pub outbox: Outbox,
+    /// What the master is told of replicas and leases.
+    pub holdings: Arc<Mutex<Holdings>>,
+    /// The clock that leases run by.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
-impl DriverHandle {
-    /// Hands a request in and returns at once. With a full queue the answer is `Busy`.
-    pub fn submit(&self, target: Target, request: Request, reply: ReplyTo) {
-        let _ = (&self.shards, target, request);
-        reply(Answer {
-            reply: DataReply { result: Err(Error::busy("the driver is not running yet")) },
-            payload: Bytes::new(),
-            checksums: Vec::new(),
+/// The running threads. Dropped, they end.
+pub struct Driver {
+    handle: DriverHandle,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Driver {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(handle: DriverHandle, inboxes: Inboxes, parts: Parts) -> std::io::Result<Self> {
+        let (jobs, flushers) = flusher::start(inboxes.0.len(), &parts.store, &handle)?;
+        let mut threads = flushers;
+        let mut found: Vec<Vec<(ChunkHandle, Recovered)>> = vec![Vec::new(); inboxes.0.len()];
+        for Found { handle: chunk, replica } in parts.found {
+            match replica {
+                Ok(replica) => found[handle.shard_of(chunk)].push((chunk, recovered(&replica))),
+                Err(error) => tracing::error!(chunk = %chunk, %error, "a replica cannot be used"),
+            }
+        }
+        let shared = Arc::new(shard::Shared {
+            settings: parts.settings,
+            store: parts.store,
+            peers: parts.peers,
+            outbox: parts.outbox,
+            holdings: parts.holdings,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            views: handle.views(),
         });
+        for (index, (inbox, found)) in inboxes.0.into_iter().zip(found).enumerate() {
+            let mut shard = Shard::new(shared.clone(), jobs[index].clone(), found);
+            let thread = std::thread::Builder::new().name(format!("driver-{index}"));
+            threads.push(thread.spawn(move || shard.run(&inbox))?);
+        }
+        Ok(Self { handle, threads })
     }
 
-    /// What became of a message to a member: its answer, or why there is none.
-    pub fn peer_answered(&self, ticket: PeerTicket, result: Result<(), Error>) {
-        let _ = (&self.shards, ticket, result);
+    /// The way in.
+    #[must_use]
+    pub fn handle(&self) -> &DriverHandle {
+        &self.handle
+    }
+
+    /// Ends the threads after what they have at hand.
+    pub fn stop(mut self) {
+        self.handle.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the driver panicked");
+            }
+        }
+    }
+}
+
+fn recovered(replica: &crate::store::Replica) -> Recovered {
+    let state = match replica {
+        _ if replica.damaged.is_some() => ReplicaState::Corrupt,
+        _ if replica.suspect => ReplicaState::Suspect,
+        _ if replica.clean => ReplicaState::Clean,
+        _ => ReplicaState::Unclean,
+    };
+    Recovered {
+        version: replica.version,
+        length: replica.length,
+        committed_length: replica.committed_length,
+        overwritten: replica.overwritten,
+        state,
     }
 }

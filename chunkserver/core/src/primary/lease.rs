@@ -11,10 +11,11 @@ use crate::replica::{Replica, Role};
 impl Replica {
     /// The master extended the lease, counted from when the heartbeat that asked was sent (raise-7).
     pub(crate) fn extend(&mut self, version: ChunkVersion, until: Instant) {
-        if let Role::Primary(primary) = &mut self.role {
-            if primary.version == version && primary.phase == Phase::Serving {
-                primary.until = primary.until.max(until);
-            }
+        if let Role::Primary(primary) = &mut self.role
+            && primary.version == version
+            && primary.phase == Phase::Serving
+        {
+            primary.until = primary.until.max(until);
         }
     }
 
@@ -86,7 +87,7 @@ impl Replica {
 impl Primary {
     /// Those whose time is out are told that the outcome is unknown; the mutation itself goes on.
     fn expire_waiters(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        if !self.deadline.is_some_and(|at| at <= now) {
+        if self.deadline.is_none_or(|at| at > now) {
             return;
         }
         let mut late = Vec::new();

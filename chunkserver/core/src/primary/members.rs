@@ -152,7 +152,7 @@ impl Primary {
         committed: Progress,
         out: &mut Vec<Effect>,
     ) {
-        if !self.notice.is_some_and(|at| at <= now) {
+        if self.notice.is_none_or(|at| at > now) {
             return;
         }
         self.notice = None;
@@ -211,10 +211,9 @@ impl Replica {
         let version = primary.version;
         primary.phase = Phase::Broken;
         primary.all_unknown(&format!("member {member} refused: {why}"), out);
-        if let Some(link) = primary.links.get_mut(&member) {
-            if link.refused.replace(why.clone()).is_none() {
-                self.tell_failed(version, member, &why, out);
-            }
+        let link = primary.links.get_mut(&member);
+        if link.is_some_and(|link| link.refused.replace(why.clone()).is_none()) {
+            self.tell_failed(version, member, &why, out);
         }
     }
 

@@ -213,7 +213,7 @@ impl Replica {
         self.stop_following(&format!("chunk {handle}: the replica is being deleted"), out);
         self.become_after(Event::Delete);
         self.readable = false;
-        self.store(StoreOp::Delete, Pending::Delete { version }, out);
+        self.store(StoreOp::Delete { version }, Pending::Delete { version }, out);
     }
 
     /// Ends whatever it does under the version it follows. What is in flight stays undecided: no one will

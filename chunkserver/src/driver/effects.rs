@@ -1,0 +1,136 @@
+//! Carrying out the effects of one step, in order.
+
+use std::collections::VecDeque;
+
+use gfs_chunkserver_core::{
+    Effect, Input, LocalWrite, Message, MessageBody, StoreOp, Ticket, Token,
+};
+use gfs_types::Error;
+use gfs_types::fence::SerialNumber;
+use gfs_types::ids::ChunkHandle;
+use gfs_types::limits::FRAME_BYTES_MAX;
+use gfs_types::message::data::{DataSource, OrderKind};
+
+use super::flusher::{Job, end_process};
+use super::shard::{Shard, Slot};
+use super::{Payload, PeerBody, PeerMessage, PeerTicket, requests};
+
+impl Shard {
+    /// Carries out effects and those of the steps that follow from them. `data` came with the input.
+    pub(super) fn carry_out(
+        &mut self,
+        handle: ChunkHandle,
+        mut effects: VecDeque<Effect>,
+        mut data: Option<(Token, Payload)>,
+    ) {
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Keep { token, serial } => {
+                    let kept = data.take_if(|(of, _)| *of == token);
+                    if let (Some((_, data)), Some(slot)) = (kept, self.slots.get_mut(&handle)) {
+                        slot.data.insert(serial, data);
+                    }
+                }
+                Effect::Drop { through } => self.drop_data(handle, through),
+                Effect::Apply { version, serial, write } => {
+                    let result = self.apply(handle, serial, write);
+                    let Some(slot) = self.slots.get_mut(&handle) else { continue };
+                    let mut out = Vec::new();
+                    let now = self.shared.clock.now();
+                    slot.core.step(now, Input::Applied { version, serial, result }, &mut out);
+                    effects.extend(out);
+                }
+                Effect::Store { ticket, op } => self.store(handle, ticket, op),
+                Effect::Send(message) => self.send(handle, message),
+                Effect::Reply { token, result } => {
+                    if let Some(reply) = self.owed.remove(&token) {
+                        self.shared.metrics.answered(&result);
+                        reply(requests::plain(result));
+                    }
+                }
+                Effect::ToMaster(message) => (self.shared.outbox)(message),
+                Effect::Publish(view) => self.shared.views.put(handle, view),
+                Effect::Gone => self.shared.views.remove(handle),
+            }
+        }
+    }
+
+    fn drop_data(&mut self, handle: ChunkHandle, through: SerialNumber) {
+        let Some(slot) = self.slots.get_mut(&handle) else { return };
+        match through.0.checked_add(1) {
+            Some(next) => slot.data = slot.data.split_off(&SerialNumber(next)),
+            None => slot.data.clear(),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        handle: ChunkHandle,
+        serial: SerialNumber,
+        write: LocalWrite,
+    ) -> Result<(), Error> {
+        let store = &self.shared.store;
+        let result = match write {
+            LocalWrite::Bytes { offset, length, .. } => {
+                let data = self.slots.get(&handle).and_then(|slot| slot.data.get(&serial));
+                let Some(data) = data.filter(|data| data.length() == length) else {
+                    let text =
+                        format!("chunk {handle}: the bytes of mutation {serial} are not kept");
+                    return Err(Error::internal(text));
+                };
+                self.shared.metrics.applied(length);
+                store.write(handle, offset, data)
+            }
+            LocalWrite::Zeros { offset, length } => store.pad(handle, offset + length),
+        };
+        result.map(drop).map_err(|error| {
+            if error.is_fatal() {
+                end_process(&error);
+            }
+            tracing::warn!(chunk = %handle, %serial, %error, "a mutation cannot be applied");
+            Error::from(error)
+        })
+    }
+
+    fn store(&self, handle: ChunkHandle, ticket: Ticket, op: StoreOp) {
+        // The flusher outlives its shard.
+        let _ = self.jobs.send(Job { handle, ticket, op });
+    }
+
+    fn send(&mut self, handle: ChunkHandle, message: Message) {
+        let ticket = PeerTicket {
+            handle,
+            version: message.target.version,
+            member: message.to.chunkserver,
+            serial: match &message.body {
+                MessageBody::Order { order, .. } => order.serial,
+                MessageBody::Committed { serial, .. } => *serial,
+            },
+            notice: matches!(message.body, MessageBody::Committed { .. }),
+        };
+        let body = match message.body {
+            MessageBody::Committed { serial, length } => PeerBody::Committed { serial, length },
+            MessageBody::Order { mut order, with_data } => {
+                let data = self.data_to_send(handle, order.serial, with_data);
+                if let (OrderKind::Write { source, .. }, Some(data)) = (&mut order.kind, &data)
+                    && data.length() <= FRAME_BYTES_MAX
+                {
+                    *source = DataSource::Inline;
+                }
+                PeerBody::Order { order, data }
+            }
+        };
+        self.shared.metrics.sent_to_member();
+        self.shared.peers.send(&message.to, ticket, PeerMessage { target: message.target, body });
+    }
+
+    fn data_to_send(
+        &self,
+        handle: ChunkHandle,
+        serial: SerialNumber,
+        with_data: bool,
+    ) -> Option<Payload> {
+        let slot: &Slot = self.slots.get(&handle)?;
+        slot.data.get(&serial).filter(|_| with_data).cloned()
+    }
+}

@@ -1,0 +1,159 @@
+//! The way into the driver.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use gfs_chunkserver_core::{Input, Ticket, View};
+use gfs_types::Error;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::ChunkHandle;
+use gfs_types::limits::SHARD_REQUESTS_MAX;
+use gfs_types::message::data::Target;
+use gfs_types::time::Instant;
+
+use super::views::Views;
+use super::{PeerTicket, ReplyTo, Request};
+
+/// What comes to a shard.
+pub(super) enum Work {
+    Request {
+        target: Target,
+        request: Request,
+        reply: ReplyTo,
+    },
+    /// Anything that owes nobody an answer.
+    Input {
+        handle: ChunkHandle,
+        input: Input,
+    },
+    StoreDone {
+        handle: ChunkHandle,
+        ticket: Ticket,
+        result: Result<u32, Error>,
+    },
+    PeerAnswered {
+        ticket: PeerTicket,
+        result: Result<(), Error>,
+    },
+    /// To every replica: end your lease.
+    GiveUpLeases,
+    Stop,
+}
+
+struct Lane {
+    sender: Sender<Work>,
+    /// Requests in the queue. Everything else in it is bounded by what the cores asked for.
+    requests: Arc<AtomicUsize>,
+}
+
+/// The other end of a [`DriverHandle`], for [`Driver::start`](super::Driver::start).
+pub struct Inboxes(pub(super) Vec<Inbox>);
+
+pub(super) struct Inbox {
+    pub(super) receiver: Receiver<Work>,
+    pub(super) requests: Arc<AtomicUsize>,
+}
+
+/// The way into the driver; cheap to clone.
+#[derive(Clone)]
+pub struct DriverHandle {
+    lanes: Arc<[Lane]>,
+    views: Arc<Views>,
+}
+
+/// A handle and the queues behind it, for so many shards. The handle may be used at once: what it is given waits.
+#[must_use]
+pub fn channels(shards: usize) -> (DriverHandle, Inboxes) {
+    let mut lanes = Vec::new();
+    let mut inboxes = Vec::new();
+    for _ in 0..shards.max(1) {
+        let (sender, receiver) = channel();
+        let requests = Arc::new(AtomicUsize::new(0));
+        lanes.push(Lane { sender, requests: requests.clone() });
+        inboxes.push(Inbox { receiver, requests });
+    }
+    (DriverHandle { lanes: lanes.into(), views: Arc::default() }, Inboxes(inboxes))
+}
+
+impl DriverHandle {
+    /// Hands a request in and returns at once. With a full queue the answer is `Busy`.
+    pub fn submit(&self, target: Target, request: Request, reply: ReplyTo) {
+        let lane = &self.lanes[self.shard_of(target.handle)];
+        if lane.requests.fetch_add(1, Ordering::Relaxed) >= SHARD_REQUESTS_MAX {
+            lane.requests.fetch_sub(1, Ordering::Relaxed);
+            let mut error = Error::busy("this chunkserver has too many requests waiting");
+            error.retry_after_ms = 20;
+            return reply(super::requests::refusal(error));
+        }
+        if let Err(lost) = lane.sender.send(Work::Request { target, request, reply })
+            && let Work::Request { reply, .. } = lost.0
+        {
+            reply(super::requests::refusal(Error::busy("this chunkserver is ending")));
+        }
+    }
+
+    /// What became of a message to a member: its answer, or why there is none.
+    pub fn peer_answered(&self, ticket: PeerTicket, result: Result<(), Error>) {
+        self.send(ticket.handle, Work::PeerAnswered { ticket, result });
+    }
+
+    /// What readers may see of a replica; `None` where there is none.
+    #[must_use]
+    pub fn view(&self, handle: ChunkHandle) -> Option<Arc<View>> {
+        self.views.get(handle)
+    }
+
+    /// A command of the master that passed the fence.
+    pub fn command(&self, handle: ChunkHandle, input: Input) {
+        self.send(handle, Work::Input { handle, input });
+    }
+
+    /// A heartbeat's answer: these leases run until then.
+    pub fn extended(&self, leases: Vec<(ChunkHandle, ChunkVersion)>, until: Instant) {
+        for (handle, version) in leases {
+            self.command(handle, Input::Extended { version, until });
+        }
+    }
+
+    /// Ends every lease this server holds, in order.
+    pub fn give_up_leases(&self) {
+        for lane in &*self.lanes {
+            let _ = lane.sender.send(Work::GiveUpLeases);
+        }
+    }
+
+    pub(super) fn store_done(
+        &self,
+        handle: ChunkHandle,
+        ticket: Ticket,
+        result: Result<u32, Error>,
+    ) {
+        self.send(handle, Work::StoreDone { handle, ticket, result });
+    }
+
+    pub(super) fn stop(&self) {
+        for lane in &*self.lanes {
+            let _ = lane.sender.send(Work::Stop);
+        }
+    }
+
+    pub(super) fn views(&self) -> Arc<Views> {
+        self.views.clone()
+    }
+
+    pub(super) fn shard_of(&self, handle: ChunkHandle) -> usize {
+        spread(handle, self.lanes.len())
+    }
+
+    /// A shard that is gone has ended with the process: nobody waits for this any more.
+    fn send(&self, handle: ChunkHandle, work: Work) {
+        let _ = self.lanes[self.shard_of(handle)].sender.send(work);
+    }
+}
+
+/// Spreads handles, which are often consecutive, evenly over `parts`.
+pub(super) fn spread(handle: ChunkHandle, parts: usize) -> usize {
+    let mixed = handle.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    usize::try_from(mixed).unwrap_or(0) % parts
+}

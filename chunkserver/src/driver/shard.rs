@@ -1,0 +1,230 @@
+//! One thread of the driver: takes what came in a batch, steps the cores, carries their effects out, then looks at
+//! what the batch changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use gfs_chunkserver_core::report::Holdings;
+use gfs_chunkserver_core::{Input, MemberAnswer, Recovered, Replica, Settings, Token};
+use gfs_types::fence::SerialNumber;
+use gfs_types::ids::ChunkHandle;
+use gfs_types::message::data::Target;
+use gfs_types::time::Instant;
+
+use super::flusher::Job;
+use super::handle::{Inbox, Work};
+use super::requests::{self, Way};
+use super::views::Views;
+use super::{Clock, Outbox, Payload, Peers, ReplyTo, Request};
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// Inputs that are taken before the batch is looked at as a whole.
+const BATCH_MAX: usize = 256;
+/// A shard with nothing to do looks around this often.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What all shards share.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) store: Arc<Store>,
+    pub(super) peers: Arc<dyn Peers>,
+    pub(super) outbox: Outbox,
+    pub(super) holdings: Arc<Mutex<Holdings>>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) views: Arc<Views>,
+}
+
+/// A replica with what the shell keeps for it.
+pub(super) struct Slot {
+    pub(super) core: Replica,
+    /// Bytes of mutations that are not applied, or not committed, by serial.
+    pub(super) data: BTreeMap<SerialNumber, Payload>,
+    /// When it asked to be woken.
+    timer: Option<Instant>,
+}
+
+/// The replicas of one thread.
+pub(super) struct Shard {
+    pub(super) shared: Arc<Shared>,
+    pub(super) jobs: Sender<Job>,
+    pub(super) slots: BTreeMap<ChunkHandle, Slot>,
+    /// Answers that are owed.
+    pub(super) owed: BTreeMap<Token, ReplyTo>,
+    tokens: u64,
+    timers: BTreeSet<(Instant, ChunkHandle)>,
+    /// Replicas that the batch touched.
+    touched: BTreeSet<ChunkHandle>,
+}
+
+impl Slot {
+    pub(super) fn new(core: Replica) -> Self {
+        Self { core, data: BTreeMap::new(), timer: None }
+    }
+}
+
+impl Shard {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        jobs: Sender<Job>,
+        found: Vec<(ChunkHandle, Recovered)>,
+    ) -> Self {
+        let mut shard = Self {
+            shared,
+            jobs,
+            slots: BTreeMap::new(),
+            owed: BTreeMap::new(),
+            tokens: 0,
+            timers: BTreeSet::new(),
+            touched: BTreeSet::new(),
+        };
+        for (handle, found) in found {
+            let mut out = Vec::new();
+            let core = Replica::recovered(handle, shard.shared.settings, found, &mut out);
+            shard.slots.insert(handle, Slot::new(core));
+            shard.carry_out(handle, out.into(), None);
+            shard.touched.insert(handle);
+        }
+        shard.settle();
+        shard
+    }
+
+    /// Runs until it is told to stop, or nobody is left who could tell it anything.
+    pub(super) fn run(&mut self, inbox: &Inbox) {
+        loop {
+            let mut next = match inbox.receiver.recv_timeout(self.wait()) {
+                Ok(work) => Some(work),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut taken = 0;
+            while let Some(work) = next.take() {
+                if matches!(work, Work::Request { .. }) {
+                    inbox.requests.fetch_sub(1, Ordering::Relaxed);
+                }
+                if matches!(work, Work::Stop) {
+                    return;
+                }
+                self.take(work);
+                taken += 1;
+                if taken < BATCH_MAX {
+                    next = inbox.receiver.try_recv().ok();
+                }
+            }
+            self.wake_due();
+            self.settle();
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        let due = self.timers.first().map(|(at, _)| self.shared.clock.until(*at));
+        due.unwrap_or(IDLE).min(IDLE)
+    }
+
+    fn take(&mut self, work: Work) {
+        match work {
+            Work::Request { target, request, reply } => self.request(target, request, reply),
+            Work::Input { handle, input } => self.step(handle, input, None),
+            Work::StoreDone { handle, ticket, result } => {
+                self.step(handle, Input::StoreDone { ticket, result }, None);
+            }
+            Work::PeerAnswered { ticket, result } => {
+                let answer = MemberAnswer {
+                    member: ticket.member,
+                    version: ticket.version,
+                    serial: ticket.serial,
+                    notice: ticket.notice,
+                    result,
+                };
+                self.step(ticket.handle, Input::MemberAnswered(answer), None);
+            }
+            Work::GiveUpLeases => {
+                let all: Vec<_> = self.slots.keys().copied().collect();
+                for handle in all {
+                    self.step(handle, Input::Shutdown, None);
+                }
+            }
+            Work::Stop => {}
+        }
+    }
+
+    fn request(&mut self, target: Target, request: Request, reply: ReplyTo) {
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        let store = &self.shared.store;
+        match requests::way(token, target, request) {
+            Way::Core { input, data } => {
+                self.owed.insert(token, reply);
+                self.step(target.handle, input, data.map(|data| (token, data)));
+            }
+            Way::Verify { offset, length } => {
+                let (answer, bad) =
+                    requests::verify(store, &self.shared.views, &target, offset, length);
+                reply(answer);
+                if bad {
+                    self.shared.metrics.bad_blocks();
+                    tracing::error!(chunk = %target.handle, offset, length, "a block does not match its checksum");
+                    self.step(target.handle, Input::BlockMismatch, None);
+                }
+            }
+            Way::Checksums => reply(requests::checksums(store, &target)),
+        }
+    }
+
+    /// Steps one core and carries out what follows, the answers of its own writes included.
+    fn step(&mut self, handle: ChunkHandle, input: Input, data: Option<(Token, Payload)>) {
+        let now = self.shared.clock.now();
+        let settings = self.shared.settings;
+        let slot = self
+            .slots
+            .entry(handle)
+            .or_insert_with(|| Slot::new(Replica::absent(handle, settings)));
+        let mut out = Vec::new();
+        slot.core.step(now, input, &mut out);
+        self.carry_out(handle, out.into(), data);
+        self.touched.insert(handle);
+    }
+
+    fn wake_due(&mut self) {
+        let now = self.shared.clock.now();
+        while let Some((at, handle)) = self.timers.first().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.remove(&(at, handle));
+            if let Some(slot) = self.slots.get_mut(&handle) {
+                slot.timer = None;
+            }
+            self.step(handle, Input::Tick, None);
+        }
+    }
+
+    /// Once a batch: timers, and what the master should know.
+    fn settle(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let holdings = self.shared.holdings.clone();
+        let mut holdings = holdings.lock().unwrap_or_else(PoisonError::into_inner);
+        for handle in std::mem::take(&mut self.touched) {
+            let Some(slot) = self.slots.get_mut(&handle) else { continue };
+            holdings.update(handle, slot.core.report());
+            holdings.update_lease(handle, slot.core.lease());
+            let due = slot.core.wakeup();
+            if slot.timer != due {
+                if let Some(before) = slot.timer {
+                    self.timers.remove(&(before, handle));
+                }
+                slot.timer = due;
+                self.timers.extend(due.map(|at| (at, handle)));
+            }
+            if slot.core.is_forgettable() {
+                self.slots.remove(&handle);
+            }
+        }
+    }
+}
