@@ -77,7 +77,7 @@ impl Reader {
     /// The segments that may hold `from` and what follows.
     fn firsts(&self, from: LogPosition) -> Result<Vec<u64>, OpenError> {
         let mut firsts = segment::list(&*self.fs, &self.dir)?;
-        let needed = firsts.partition_point(|first| *first <= from.0);
+        let needed = firsts.partition_point(|first| *first <= from.0.max(1));
         if needed == 0 {
             let first = LogPosition(firsts.first().copied().unwrap_or(0));
             return Err(OpenError::BeginsLate { dir: self.dir.clone(), first, needed: from });

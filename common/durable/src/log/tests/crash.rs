@@ -179,7 +179,7 @@ fn two_operations_and_every_crash() {
 }
 
 #[test]
-#[ignore = "minutes: for the soak"]
+#[ignore = "half a minute: for the soak"]
 fn three_operations_and_every_crash() {
     for first in STEPS {
         for second in STEPS {

@@ -139,6 +139,7 @@ fn durable_records_are_read_beside_the_appending_log() {
             assert_eq!(found, records(from, &lengths[..count]), "{from} to {to}");
         }
         let mut none = |_, _, _: &[u8]| Ok::<(), Infallible>(());
+        reader.read(LogPosition(0), LogPosition(0), &mut none).expect("0 rests on nothing");
         let beyond = reader.read(LogPosition(1), LogPosition(14), &mut none);
         assert!(matches!(beyond, Err(OpenError::Damaged { .. })), "{beyond:?}");
         log.remove_before(LogPosition(12)).expect("the disk is fine");
@@ -283,6 +284,21 @@ fn a_full_disk_is_noticed_ahead_and_harms_nothing() {
     sim.set_capacity(3 * SEGMENT_BYTES);
     log.preparer().prepare().expect("there is room now");
     append(&mut log, &[400; 3]).expect("the disk is fine");
+}
+
+#[test]
+fn a_log_goes_on_with_segments_and_records_of_other_sizes() {
+    on_both(|fs, dir| {
+        append(&mut create(&fs, dir), &[400; 2]).expect("the disk is fine");
+        let small = LogOptions { segment_bytes: 1024, record_bytes_max: 100, ..options() };
+        let ignore = &mut |_, _, _: &[u8]| Ok::<(), Infallible>(());
+        let mut log = Log::open(fs.clone(), dir, small, Expected::ALL, ignore).expect("good");
+        append(&mut log, &[100; 9]).expect("the disk is fine");
+        log.flush().expect("the disk is fine");
+        drop(log);
+        let (_, found) = open(&fs, dir, Expected::ALL).expect("a good log");
+        assert_eq!(found[2..], records(3, &[100; 9]));
+    });
 }
 
 #[test]
