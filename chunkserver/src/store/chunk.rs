@@ -71,9 +71,7 @@ impl Chunk {
         let state = self.state();
         match &state.closed {
             None => Ok(state),
-            Some(reason) => {
-                Err(StoreError::Closed { handle: self.handle, reason: reason.clone() })
-            }
+            Some(reason) => Err(StoreError::Closed { handle: self.handle, reason: reason.clone() }),
         }
     }
 
@@ -132,7 +130,11 @@ impl Chunk {
     }
 
     pub(super) fn io(&self, source: io::Error) -> StoreError {
-        StoreError::Io { handle: Some(self.handle), doing: format!("chunk {}", self.handle), source }
+        StoreError::Io {
+            handle: Some(self.handle),
+            doing: format!("chunk {}", self.handle),
+            source,
+        }
     }
 
     pub(super) fn fatal(&self, source: io::Error) -> StoreError {
@@ -190,7 +192,10 @@ mod tests {
         let bytes: Vec<u8> = (0..100).collect();
         let good = Block { stored: crc32c(&bytes), bytes: bytes.clone() };
         let parts = good.cut(10, 20).unwrap();
-        assert_eq!(parts, [(crc32c(&bytes[..10]), 10), (crc32c(&bytes[10..20]), 10), (crc32c(&bytes[20..]), 80)]);
+        assert_eq!(
+            parts,
+            [(crc32c(&bytes[..10]), 10), (crc32c(&bytes[10..20]), 10), (crc32c(&bytes[20..]), 80)]
+        );
         assert!(Block { stored: 1, bytes }.cut(10, 20).is_none());
         assert_eq!(zeros(BLOCK_BYTES), crc32c(&[0; 65536]));
     }

@@ -225,7 +225,8 @@ fn look_at_all(
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(handle, _)| *handle);
-    if let Some(at) = results.iter().position(|(_, r)| r.as_ref().is_err_and(StoreError::is_fatal)) {
+    if let Some(at) = results.iter().position(|(_, r)| r.as_ref().is_err_and(StoreError::is_fatal))
+    {
         return Err(results.swap_remove(at).1.expect_err("its position was found by its error"));
     }
     Ok(results)

@@ -37,9 +37,8 @@ pub(super) fn read(file: &dyn File, handle: ChunkHandle) -> std::io::Result<Vec<
 
 fn decode(handle: ChunkHandle, bytes: &[u8]) -> Option<End> {
     let fields = Fields(bytes);
-    let valid = &bytes[..4] == MAGIC
-        && fields.u32(4) == crc32c(&bytes[8..])
-        && fields.u64(8) == handle.0;
+    let valid =
+        &bytes[..4] == MAGIC && fields.u32(4) == crc32c(&bytes[8..]) && fields.u64(8) == handle.0;
     valid.then(|| End { seq: fields.u64(16), length: fields.u64(24), tail: fields.u32(32) })
 }
 

@@ -55,7 +55,9 @@ pub enum StoreError {
         reason: String,
     },
     /// Bytes handed in that do not match the checksums that came with them.
-    #[error("the bytes before {at} do not match the checksum they came with: changed in this server's memory")]
+    #[error(
+        "the bytes before {at} do not match the checksum they came with: changed in this server's memory"
+    )]
     Payload {
         /// Where in the payload.
         at: u64,
@@ -79,7 +81,9 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A sync failed: what was promised may be gone, and a second try would lie. The process must end.
-    #[error("chunk {handle}: {source}; nothing after a failed sync can be trusted, the process must end")]
+    #[error(
+        "chunk {handle}: {source}; nothing after a failed sync can be trusted, the process must end"
+    )]
     Fatal {
         /// The chunk.
         handle: ChunkHandle,

@@ -62,7 +62,9 @@ impl Chunk {
             return Ok(());
         }
         if header.base != self.state().end {
-            self.write_header(file, &mut header, |header| header.committed = committed.min(length))?;
+            self.write_header(file, &mut header, |header| {
+                header.committed = committed.min(length)
+            })?;
         }
         if header.base != self.state().end {
             return Err(self.invalid("it was changed while it was to become clean".to_owned()));

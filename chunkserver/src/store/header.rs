@@ -44,7 +44,9 @@ pub(super) struct Header {
 pub(super) enum HeaderError {
     #[error("not a chunk file, or its head is damaged: header slot {slot} has no valid copy")]
     Damaged { slot: usize },
-    #[error("chunk file of format {found}; this server knows format {FORMAT}: it was written by a newer one")]
+    #[error(
+        "chunk file of format {found}; this server knows format {FORMAT}: it was written by a newer one"
+    )]
     Format { found: u16 },
     #[error("cannot read the head of the chunk file: {0}")]
     Read(String),

@@ -141,7 +141,12 @@ impl Store {
     ///
     /// # Errors
     /// `Invalid` beyond the chunk's end, `Full`, `Damaged` when a block cannot be merged with what is there.
-    pub fn write(&self, handle: ChunkHandle, offset: u64, data: &Payload) -> Result<u64, StoreError> {
+    pub fn write(
+        &self,
+        handle: ChunkHandle,
+        offset: u64,
+        data: &Payload,
+    ) -> Result<u64, StoreError> {
         let (chunk, file) = self.chunk(handle)?;
         self.check_end(&chunk, offset.checked_add(data.length()))?;
         if data.length() == 0 {
@@ -153,6 +158,11 @@ impl Store {
         let mut state = chunk.open_state()?;
         let mut at = offset;
         let (mut over, rest) = data.split(state.end.length.saturating_sub(offset))?;
+        if over.length() > 0 && rest.length() > 0 {
+            // All of it or nothing, where the space is short.
+            let space = file.allocate(layout::DATA_AT + state.end.length, rest.length());
+            space.map_err(|error| self.full(chunk.io(error)))?;
+        }
         while over.length() > 0 {
             let (next, later) = over.split(layout::REDO_DATA_MAX)?;
             chunk.overwrite(&*file, &mut state, at, &next).map_err(|error| self.full(error))?;
@@ -197,7 +207,11 @@ impl Store {
     ///
     /// # Errors
     /// `OtherVersion` when it is not higher, or the disk's.
-    pub fn set_version(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
+    pub fn set_version(
+        &self,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+    ) -> Result<(), StoreError> {
         let (chunk, file) = self.chunk(handle)?;
         let mut header = chunk.header();
         if version <= header.version {
@@ -299,7 +313,11 @@ impl Store {
     /// The disk's.
     pub fn space(&self) -> Result<Space, StoreError> {
         let space = self.room.space(&*self.fs, &self.config.dir);
-        space.map_err(|source| StoreError::Io { handle: None, doing: "asking for free space".to_owned(), source })
+        space.map_err(|source| StoreError::Io {
+            handle: None,
+            doing: "asking for free space".to_owned(),
+            source,
+        })
     }
 
     fn check_end(&self, chunk: &Chunk, end: Option<u64>) -> Result<(), StoreError> {

@@ -96,7 +96,9 @@ impl Part {
         self.cut(offset, &mut |piece| {
             let block = piece.at / BLOCK_BYTES;
             match blocks.last_mut() {
-                Some((last, sum)) if *last == block => *sum = combine(*sum, piece.checksum, piece.length),
+                Some((last, sum)) if *last == block => {
+                    *sum = combine(*sum, piece.checksum, piece.length)
+                }
                 _ => blocks.push((block, piece.checksum)),
             }
         })?;
@@ -108,7 +110,8 @@ impl Part {
     /// the writer's checksum; others are computed, and proved against it.
     fn cut(&self, offset: u64, put: &mut impl FnMut(Piece)) -> Result<(), StoreError> {
         let mut at = offset;
-        for (source, &expected) in checksum::pieces(self.offset, &self.bytes).zip(&*self.checksums) {
+        for (source, &expected) in checksum::pieces(self.offset, &self.bytes).zip(&*self.checksums)
+        {
             let mut proof = 0;
             for bytes in checksum::pieces(at, source) {
                 let length = bytes.len() as u64;
@@ -129,7 +132,8 @@ impl Part {
         let border = self.offset + first as u64;
         let mut sums = (Vec::new(), Vec::new());
         let mut at = self.offset;
-        for (source, &expected) in checksum::pieces(self.offset, &self.bytes).zip(&*self.checksums) {
+        for (source, &expected) in checksum::pieces(self.offset, &self.bytes).zip(&*self.checksums)
+        {
             let end = at + source.len() as u64;
             if end <= border {
                 sums.0.push(expected);
@@ -241,9 +245,13 @@ mod tests {
 
     #[test]
     fn pieces_carry_the_checksums_of_their_bytes_wherever_they_land() {
-        for (from, to, length) in
-            [(0, 0, 200_000), (0, 5, 200_000), (70_000, 3, 150_000), (0, 65_535, 65_536), (9, 9, 100)]
-        {
+        for (from, to, length) in [
+            (0, 0, 200_000),
+            (0, 5, 200_000),
+            (70_000, 3, 150_000),
+            (0, 65_535, 65_536),
+            (9, 9, 100),
+        ] {
             let part = Part::compute(bytes(length), from);
             let aligned = part.aligned_to(to).unwrap();
             assert_eq!(aligned.checksums(), checksum::blocks(to, aligned.bytes()));

@@ -28,7 +28,9 @@ impl Chunk {
     fn check_range(&self, range: &Range<u64>, shown: u64) -> Result<Range<u64>, StoreError> {
         let have = self.applied_length();
         if shown > have {
-            return Err(self.invalid(format!("{shown} bytes cannot be shown, the replica has {have}")));
+            return Err(
+                self.invalid(format!("{shown} bytes cannot be shown, the replica has {have}"))
+            );
         }
         let range = range.start..range.end.min(shown);
         if range.is_empty() {
@@ -49,8 +51,7 @@ impl Chunk {
         let stop = (range.end.div_ceil(BLOCK_BYTES) * BLOCK_BYTES).min(shown);
         let first = offset / BLOCK_BYTES;
         let whole = stop / BLOCK_BYTES - first;
-        let mut checksums =
-            table::read(&*file, first, whole).map_err(|error| self.io(error))?;
+        let mut checksums = table::read(&*file, first, whole).map_err(|error| self.io(error))?;
         if !stop.is_multiple_of(BLOCK_BYTES) {
             checksums.push(self.tail_at(&*file, stop)?);
         }
@@ -77,7 +78,8 @@ impl Chunk {
         shown: u64,
     ) -> Result<Vec<u8>, StoreError> {
         let range = self.check_range(range, shown)?;
-        let known = if shown.is_multiple_of(BLOCK_BYTES) { Some(0) } else { self.known_tail(shown) };
+        let known =
+            if shown.is_multiple_of(BLOCK_BYTES) { Some(0) } else { self.known_tail(shown) };
         if let Some(tail) = known
             && let Ok(bytes) = self.read_blocks(file, &range, End { seq: 0, length: shown, tail })
         {

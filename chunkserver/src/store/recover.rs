@@ -127,8 +127,7 @@ impl Traces {
     }
 
     fn layer(&self, end: End) -> Layer<'_> {
-        let redos: Vec<_> =
-            self.redos.iter().filter(|(redo, _)| redo.end.seq <= end.seq).collect();
+        let redos: Vec<_> = self.redos.iter().filter(|(redo, _)| redo.end.seq <= end.seq).collect();
         let sums = redos.iter().flat_map(|(redo, _)| redo.whole_blocks()).collect();
         Layer { redos, sums }
     }

@@ -1,1 +1,9 @@
-//! Tests of the whole store.
+//! Tests of the whole store, on the simulated disk.
+
+mod basics;
+mod crash;
+mod damage;
+mod golden;
+mod model;
+mod random;
+mod tear;

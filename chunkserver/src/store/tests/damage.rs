@@ -1,0 +1,128 @@
+//! Bits that flipped on the disk are found, and a file that is not ours is refused and kept.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gfs_durable::fs::Fs;
+use gfs_durable::fs::sim::SimFs;
+use gfs_types::ErrorKind;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::{ChunkHandle, ClusterUid};
+use gfs_types::region::ChunkSize;
+
+use super::model::{HANDLE, config, open, pattern};
+use crate::store::layout::{DATA_AT, TABLE_AT};
+use crate::store::{Payload, Store, StoreConfig};
+
+fn path() -> PathBuf {
+    PathBuf::from(format!("/data/chunks/ef/{HANDLE}.chunk"))
+}
+
+/// A clean replica of two blocks and a bit.
+fn disk() -> SimFs {
+    let fs = SimFs::new(1);
+    let (store, _) = open(fs.clone()).unwrap();
+    store.create(HANDLE, ChunkVersion(1)).unwrap();
+    store.write(HANDLE, 0, &Payload::compute(pattern(1, 140_000), 0)).unwrap();
+    store.mark_clean(HANDLE, 140_000).unwrap();
+    fs
+}
+
+#[test]
+fn a_flipped_bit_in_data_or_table_is_found_where_it_is() {
+    for (at, block) in
+        [(DATA_AT, 0), (DATA_AT + 65_536 + 9, 1), (DATA_AT + 139_999, 2), (TABLE_AT + 5, 1)]
+    {
+        let fs = disk();
+        fs.flip(&path(), at, 4).unwrap();
+        let (store, found) = open(fs).unwrap();
+        assert!(found[0].replica.is_ok());
+        for good in (0..3).filter(|good| *good != block) {
+            let start = good * 65_536;
+            store.read_verified(HANDLE, start..start + 10, 140_000).unwrap();
+        }
+        let start = block * 65_536;
+        let error = store.read_verified(HANDLE, start..start + 10, 140_000).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains(&format!("block {block}")), "{error}");
+        // The plan is unverified: the reader sees it.
+        let plan = store.read_plan(HANDLE, start..start + 10, 140_000).unwrap();
+        assert_ne!(plan.checksums, gfs_protocol::checksum::blocks(0, &plan.read().unwrap()));
+        // A part of it cannot be overwritten, for that would vouch for the rest; the whole can.
+        if at >= DATA_AT {
+            let part = Payload::compute(pattern(2, 5), 0);
+            assert!(store.write(HANDLE, start + 20, &part).is_err());
+        }
+        let whole = Payload::compute(pattern(2, 65_536.min(140_000 - start)), 0);
+        store.write(HANDLE, start, &whole).unwrap();
+        store.read_verified(HANDLE, 0..140_000, 140_000).unwrap();
+    }
+}
+
+#[test]
+fn an_append_to_a_damaged_block_does_not_make_it_good() {
+    let fs = disk();
+    fs.flip(&path(), DATA_AT + 139_000, 1).unwrap();
+    let (store, _) = open(fs).unwrap();
+    store.write(HANDLE, 140_000, &Payload::compute(pattern(2, 100_000), 0)).unwrap();
+    assert!(store.read_verified(HANDLE, 131_072..131_073, 240_000).is_err());
+}
+
+#[test]
+fn one_flipped_bit_in_the_head_is_mended_two_are_refused() {
+    for (first, second) in [(4096, 4096 + 2048), (0, 2048)] {
+        let fs = disk();
+        fs.flip(&path(), first + 50, 1).unwrap();
+        let (store, found) = open(fs.clone()).unwrap();
+        assert!(found[0].replica.as_ref().unwrap().clean);
+        store.read_verified(HANDLE, 0..140_000, 140_000).unwrap();
+        fs.flip(&path(), second + 50, 1).unwrap();
+        let (store, found) = open(fs.clone()).unwrap();
+        let error = found[0].replica.as_ref().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains("header slot"), "{error}");
+        assert!(store.delete(HANDLE, ChunkVersion(1)).is_err());
+        assert!(store.create(HANDLE, ChunkVersion(1)).is_err());
+        assert!(fs.exists(&path()).unwrap());
+    }
+}
+
+#[test]
+fn a_file_of_another_cluster_chunk_or_chunk_size_is_refused_and_kept() {
+    let refused = |fs: &SimFs, config: StoreConfig, words: &str| {
+        let (_, found) = Store::open(Arc::new(fs.clone()), config).unwrap();
+        let bad: Vec<_> = found.iter().filter_map(|found| found.replica.as_ref().err()).collect();
+        assert_eq!(bad.len(), 1);
+        assert!(bad[0].to_string().contains(words), "{}", bad[0]);
+        assert!(fs.exists(&path()).unwrap());
+    };
+    let fs = disk();
+    refused(&fs, StoreConfig { cluster: ClusterUid(8), ..config() }, "cluster");
+    let other = ChunkSize::new(128 << 10).unwrap();
+    refused(&fs, StoreConfig { chunk_size: other, ..config() }, "chunk size");
+    let moved = ChunkHandle(HANDLE.0 ^ (1 << 20));
+    let (store, _) = open(fs.clone()).unwrap();
+    store.create(moved, ChunkVersion(1)).unwrap();
+    fs.rename(&PathBuf::from(format!("/data/chunks/ef/{moved}.chunk")), &path()).unwrap();
+    refused(&fs, config(), &moved.to_string());
+}
+
+#[test]
+fn a_clean_replica_that_lost_its_end_is_damaged() {
+    let fs = disk();
+    let file = fs.open(&path(), gfs_durable::fs::Open::Write).unwrap();
+    file.set_len(DATA_AT + 139_999).unwrap();
+    let (_, found) = open(fs).unwrap();
+    assert!(found[0].replica.as_ref().unwrap().damaged.is_some());
+}
+
+#[test]
+fn a_file_without_a_head_is_damage_and_a_stranger_is_left_alone() {
+    let fs = disk();
+    let strange = PathBuf::from("/data/chunks/ef/notes.txt");
+    fs.open(&strange, gfs_durable::fs::Open::Create).unwrap();
+    fs.open(&path(), gfs_durable::fs::Open::Write).unwrap().set_len(0).unwrap();
+    let (_, found) = open(fs.clone()).unwrap();
+    assert!(found[0].replica.is_err());
+    assert!(fs.exists(&path()).unwrap() && fs.exists(&strange).unwrap());
+}
