@@ -5,6 +5,7 @@
 //! what is here and brings its commands. What they decide together stands in `gfs-chunkserver-core`.
 
 pub mod driver;
+pub mod master_link;
 pub mod metrics;
 pub mod store;
 
