@@ -12,6 +12,7 @@ pub mod message;
 pub mod path;
 pub mod record;
 pub mod region;
+mod text;
 pub mod time;
 pub mod topology;
 mod units;
