@@ -1,0 +1,157 @@
+//! Roles as processes: starting them, telling whether they live, ending them.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::layout::Layout;
+use super::role::Role;
+use super::tables;
+use crate::failure::{Context, Failure, Result};
+
+/// The command that plays `role`. It reads nothing, writes to its log, and stands in a process group of its own, so
+/// that Ctrl-C reaches only `gfs dev`, which ends the cluster in order.
+pub(crate) fn command(layout: &Layout, role: Role, die_with_parent: bool) -> Result<Command> {
+    let path = layout.log(role);
+    let failed = || format!("cannot open {}", path.display());
+    let log = File::options().create(true).append(true).open(&path).during(failed)?;
+    let binary = std::env::current_exe().during(|| "cannot find this program's own file")?;
+    let mut command = Command::new(binary);
+    command.arg(role.command()).arg("--config").arg(layout.config(role));
+    if die_with_parent {
+        command.arg(format!("--die-with-parent={}", std::process::id()));
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().during(failed)?)
+        .stderr(log)
+        .process_group(0);
+    Ok(command)
+}
+
+/// Forgets where an earlier run of the role listened, so that only the new one's word is taken.
+pub(crate) fn forget_address(layout: &Layout, role: Role) -> Result<()> {
+    let path = layout.address(role);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).during(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where a server said it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    /// Of its own protocol.
+    pub(crate) data: String,
+    /// Of its health and metrics.
+    pub(crate) http: String,
+}
+
+/// What the role wrote once it listened.
+pub(crate) fn addresses(layout: &Layout, role: Role) -> Option<Addresses> {
+    parse_addresses(&fs::read_to_string(layout.address(role)).ok()?)
+}
+
+fn parse_addresses(text: &str) -> Option<Addresses> {
+    let value = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        line.map(|value| value.trim().to_owned())
+    };
+    Some(Addresses { data: value("data")?, http: value("http")? })
+}
+
+/// The process that plays `role` now, if one lives.
+pub(crate) fn living(layout: &Layout, role: Role) -> Result<Option<Pid>> {
+    let pids = tables::read(&layout.pids())?;
+    let pid = pids.get(&role).and_then(|text| Pid::from_raw(text.parse().ok()?));
+    Ok(pid.filter(|pid| plays(*pid, &layout.config(role))))
+}
+
+/// All roles that live, by `pids`.
+pub(crate) fn all_living(layout: &Layout) -> Result<Vec<(Role, Pid)>> {
+    let mut found = Vec::new();
+    for role in tables::read(&layout.pids())?.into_keys() {
+        found.extend(living(layout, role)?.map(|pid| (role, pid)));
+    }
+    Ok(found)
+}
+
+/// Whether `pid` is the process of the role with this configuration file. Pids are reused: a stranger that got the
+/// number, or a dead process that nobody asked about yet, is not.
+fn plays(pid: Pid, config: &Path) -> bool {
+    let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+    arguments.is_ok_and(|bytes| has_argument(&bytes, config))
+}
+
+/// `/proc/PID/cmdline` ends each argument with a NUL, and is empty for a process that ended.
+fn has_argument(cmdline: &[u8], path: &Path) -> bool {
+    cmdline.split(|byte| *byte == 0).any(|argument| argument == path.as_os_str().as_bytes())
+}
+
+/// Sends a signal; a process that is gone already is no error.
+pub(crate) fn signal(pid: Pid, signal: Signal) -> Result<()> {
+    match kill_process(pid, signal) {
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        sent => sent
+            .map_err(io::Error::from)
+            .during(|| format!("cannot signal process {}", pid.as_raw_nonzero())),
+    }
+}
+
+/// The last lines of a role's log, for the message about its end.
+pub(crate) fn log_tail(layout: &Layout, role: Role) -> String {
+    const LINES: usize = 5;
+    let text = fs::read(layout.log(role)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(4096)..]).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    last.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+/// The error for a role that ended when it should have begun to serve.
+pub(crate) fn ended_early(layout: &Layout, role: Role, how: impl std::fmt::Display) -> Failure {
+    let log = layout.log(role);
+    let tail = log_tail(layout, role);
+    Failure::new(format!("{role} ended ({how}); its log is {}{tail}", log.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_configuration_file() {
+        let cmdline = b"/usr/bin/gfs\0master\0--config\0/d/master1.yaml\0--die-with-parent=7\0";
+        assert!(has_argument(cmdline, Path::new("/d/master1.yaml")));
+        for other in ["/d/master1.yam", "/e/master1.yaml", "/d/master1.yaml2"] {
+            assert!(!has_argument(cmdline, Path::new(other)));
+        }
+        assert!(!has_argument(b"", Path::new("/d/master1.yaml")));
+    }
+
+    #[test]
+    fn both_addresses_are_needed() {
+        let both = "data 127.0.0.1:7400\nhttp 127.0.0.1:7401\n";
+        let addresses = parse_addresses(both).unwrap();
+        assert_eq!((&*addresses.data, &*addresses.http), ("127.0.0.1:7400", "127.0.0.1:7401"));
+        assert_eq!(parse_addresses("data 127.0.0.1:7400\n"), None);
+        assert_eq!(parse_addresses("database x\nhttp y\n"), None);
+    }
+
+    #[test]
+    fn a_stranger_with_the_number_of_a_role_is_not_the_role() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path()).unwrap();
+        let table = tables::Table::from([(Role::Master, std::process::id().to_string())]);
+        tables::write(&layout.pids(), &table).unwrap();
+        assert_eq!(living(&layout, Role::Master).unwrap(), None);
+        assert_eq!(all_living(&layout).unwrap(), []);
+    }
+}
