@@ -104,7 +104,8 @@ fn format(workspace: &Workspace) -> Result<Tally> {
 }
 
 fn docs(workspace: &Workspace) -> Result<Tally> {
-    let arguments = ["doc", "--profile", "ci", "--locked", "--workspace", "--no-deps"];
+    let arguments =
+        ["doc", "--profile", "ci", "--locked", "--keep-going", "--workspace", "--no-deps"];
     let mut doc = cargo(&workspace.root, &arguments);
     let status = run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Tally::of(status.success(), "rustdoc's complaints are listed above"))
