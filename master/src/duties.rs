@@ -52,10 +52,10 @@ pub(crate) async fn observe(inputs: &Inputs, outbox: &Arc<Outbox>, metrics: &Met
 /// Waits until this process must not serve any more; says why.
 pub(crate) async fn stepped_down(outbox: &Outbox) -> String {
     let mut told = outbox.stepped_down();
-    match told.wait_for(Option::is_some).await {
-        Ok(down) => down
-            .as_ref()
-            .map_or_else(String::new, |down| format!("epoch {}, says {}", down.epoch, down.reason)),
-        Err(_) => std::future::pending().await,
+    let down = told.wait_for(Option::is_some).await.map(|down| down.clone());
+    match down {
+        Ok(Some(down)) => format!("epoch {}, says {}", down.epoch, down.reason),
+        // The outbox lives as long as the shell that waits here.
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }

@@ -169,6 +169,3 @@ impl From<Box<Self>> for LifecycleError {
         *error
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -152,6 +152,3 @@ fn keep_two(
     }
     Ok(base)
 }
-
-#[cfg(test)]
-mod tests;

@@ -142,6 +142,3 @@ impl Progress {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
