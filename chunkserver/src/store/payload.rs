@@ -92,17 +92,9 @@ impl Part {
         if offset % BLOCK_BYTES == self.offset % BLOCK_BYTES {
             return Ok(Self { offset, ..self.clone() });
         }
-        let mut blocks: Vec<(u64, u32)> = Vec::new();
-        self.cut(offset, &mut |piece| {
-            let block = piece.at / BLOCK_BYTES;
-            match blocks.last_mut() {
-                Some((last, sum)) if *last == block => {
-                    *sum = combine(*sum, piece.checksum, piece.length)
-                }
-                _ => blocks.push((block, piece.checksum)),
-            }
-        })?;
-        let checksums = blocks.into_iter().map(|(_, sum)| sum).collect();
+        let mut pieces = Vec::new();
+        self.cut(offset, &mut |piece| pieces.push(piece))?;
+        let checksums = fold(pieces).into();
         Ok(Self { bytes: self.bytes.clone(), offset, checksums })
     }
 
@@ -177,6 +169,20 @@ impl Payload {
         Part::compute(bytes, offset).into()
     }
 
+    /// All bytes as one part for a place in a chunk, copied only where there are several.
+    ///
+    /// # Errors
+    /// When the bytes do not match the checksums they came with.
+    pub fn in_one_part(&self, offset: u64) -> Result<Part, StoreError> {
+        if let [part] = &self.parts[..] {
+            return part.aligned_to(offset);
+        }
+        let checksums = fold(self.pieces(offset)?).into();
+        let mut bytes = Vec::new();
+        self.parts.iter().for_each(|part| bytes.extend_from_slice(&part.bytes));
+        Ok(Part { bytes: bytes.into(), offset, checksums })
+    }
+
     /// The pieces of all parts in order as they fall into the blocks of a chunk, when they begin at `offset`.
     pub(super) fn pieces(&self, offset: u64) -> Result<Vec<Piece>, StoreError> {
         let mut pieces = Vec::new();
@@ -207,6 +213,21 @@ impl Payload {
         }
         Ok((a, b))
     }
+}
+
+/// The checksums of the blocks that pieces, one behind the other, touch.
+fn fold(pieces: Vec<Piece>) -> Vec<u32> {
+    let mut blocks: Vec<(u64, u32)> = Vec::new();
+    for piece in pieces {
+        let block = piece.at / BLOCK_BYTES;
+        match blocks.last_mut() {
+            Some((last, sum)) if *last == block => {
+                *sum = combine(*sum, piece.checksum, piece.length)
+            }
+            _ => blocks.push((block, piece.checksum)),
+        }
+    }
+    blocks.into_iter().map(|(_, sum)| sum).collect()
 }
 
 impl From<Part> for Payload {
@@ -271,6 +292,14 @@ mod tests {
             check(&a, 7);
             check(&b, 7);
         }
+    }
+
+    #[test]
+    fn several_parts_become_one() {
+        let parts = vec![Part::compute(bytes(70_000), 0), Part::compute(bytes(9), 3)];
+        let one = Payload::from(parts).in_one_part(65_000).unwrap();
+        assert_eq!(one.length(), 70_009);
+        assert_eq!(one.checksums(), checksum::blocks(65_000, one.bytes()));
     }
 
     #[test]

@@ -1,0 +1,190 @@
+//! Connections coming in: how many, and the threads that serve them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use gfs_types::Error;
+use socket2::SockRef;
+use tracing::{debug, warn};
+
+use super::pushes::Pushes;
+use super::socket::{prepare, timed_out};
+use super::{Bounds, Identity, Parts, connection, handshake};
+use crate::driver::DriverHandle;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// Enough for what a connection does; most are idle.
+const STACK_BYTES: usize = 256 << 10;
+/// How often the accepting thread looks up from its wait.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What all connections share.
+pub(super) struct Shared {
+    pub identity: Identity,
+    pub bounds: Bounds,
+    pub store: Arc<Store>,
+    pub driver: DriverHandle,
+    pub pushes: Arc<Pushes>,
+    pub metrics: Arc<Metrics>,
+    ending: AtomicBool,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    sockets: BTreeMap<u64, Weak<TcpStream>>,
+}
+
+impl Shared {
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The running data plane.
+pub struct DataPlane {
+    shared: Arc<Shared>,
+    acceptor: JoinHandle<()>,
+}
+
+impl DataPlane {
+    /// Serves the connections of a listener, on threads of its own.
+    ///
+    /// # Errors
+    /// When the first thread cannot be started.
+    pub fn start(listener: TcpListener, parts: Parts) -> io::Result<Self> {
+        let Parts { identity, bounds, store, driver, clock, metrics } = parts;
+        let pushes = Arc::new(Pushes::new(bounds.pushed_bytes_max, clock, metrics.clone()));
+        let shared = Arc::new(Shared {
+            identity,
+            bounds,
+            store,
+            driver,
+            pushes,
+            metrics,
+            ending: AtomicBool::new(false),
+            open: Mutex::default(),
+        });
+        // On Linux the timeout of reads is that of accept as well.
+        SockRef::from(&listener).set_read_timeout(Some(TICK))?;
+        let mine = shared.clone();
+        let thread = thread::Builder::new().name("data-accept".into());
+        let acceptor = thread.spawn(move || accept(&listener, &mine))?;
+        Ok(Self { shared, acceptor })
+    }
+
+    /// Takes no more connections and ends those there are.
+    pub fn stop(self) {
+        self.shared.ending.store(true, Ordering::Relaxed);
+        let sockets: Vec<_> = self.shared.open().sockets.values().cloned().collect();
+        for socket in sockets.iter().filter_map(Weak::upgrade) {
+            // It may be closed already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        if self.acceptor.join().is_err() {
+            warn!("the accepting thread panicked");
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    while !shared.is_ending() {
+        match listener.accept() {
+            Ok((stream, from)) => {
+                if let Err(error) = admit(shared, stream) {
+                    debug!(%from, %error, "connection not served");
+                }
+            }
+            Err(error) if timed_out(&error) => shared.pushes.tidy(),
+            Err(error) => {
+                warn!(%error, "accepting connections");
+                thread::sleep(TICK);
+            }
+        }
+    }
+}
+
+/// Starts a thread for a connection, if there may be one more.
+fn admit(shared: &Arc<Shared>, stream: TcpStream) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    prepare(&stream, shared.bounds.stall)?;
+    let max = shared.bounds.connections_max;
+    let socket = Arc::new(stream);
+    let number = {
+        let mut open = shared.open();
+        if open.sockets.len() >= max {
+            drop(open);
+            return refuse(shared, &socket, max);
+        }
+        open.next += 1;
+        let number = open.next;
+        open.sockets.insert(number, Arc::downgrade(&socket));
+        number
+    };
+    let mine = Place { shared: shared.clone(), number };
+    shared.metrics.connections().inc();
+    let thread = thread::Builder::new().name("data-plane".into()).stack_size(STACK_BYTES);
+    thread.spawn(move || serve(&mine.shared, socket)).map(drop)
+}
+
+fn serve(shared: &Shared, socket: Arc<TcpStream>) {
+    match handshake::accept(&socket, &shared.identity, shared.bounds.handshake) {
+        Ok(peer) => {
+            // The handshake shortened it.
+            if socket.set_read_timeout(Some(shared.bounds.stall)).is_ok() {
+                connection::serve(shared, &socket, peer);
+            }
+        }
+        Err(error) => {
+            warn!(%error, "connection refused");
+            linger(&socket);
+        }
+    }
+}
+
+fn refuse(shared: &Shared, socket: &TcpStream, max: usize) -> io::Result<()> {
+    let me = shared.identity.me;
+    let mut error =
+        Error::busy(format!("chunkserver {me} has {max} connections, which is its limit"));
+    error.retry_after_ms = 1000;
+    handshake::refuse(socket, error);
+    linger(socket);
+    Err(io::Error::other("the limit of connections is reached"))
+}
+
+/// Lets the refusal arrive: closing with unread bytes would take it back.
+fn linger(socket: &TcpStream) {
+    let read_away = || -> io::Result<()> {
+        socket.shutdown(Shutdown::Write)?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        let mut bytes = [0; 4096];
+        io::Read::read(&mut &*socket, &mut bytes)?;
+        Ok(())
+    };
+    // Whoever it was may be gone.
+    let _ = read_away();
+}
+
+/// A connection's place among the open ones; free again when dropped.
+struct Place {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.open().sockets.remove(&self.number);
+        self.shared.metrics.connections().dec();
+    }
+}

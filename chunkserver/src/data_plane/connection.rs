@@ -1,0 +1,287 @@
+//! One connection: what is asked on it, and where that goes.
+
+use std::io::{self, BufRead, BufReader};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gfs_chunkserver_core::Peer;
+use gfs_protocol::frame::blocking::{ReadError, read_head};
+use gfs_protocol::frame::{FrameError, Head, Op, RequestHead, offset_of, op_of};
+use gfs_types::Error;
+use gfs_types::ids::DataId;
+use gfs_types::message::data::{
+    DataRequest, DataResponse, DataSource, Hello, Hop, Order, OrderKind,
+};
+use tracing::{debug, warn};
+
+use super::accept::Shared;
+use super::forward::Downstream;
+use super::read;
+use super::receive::{BadBlock, receive, skip};
+use super::replies::Replies;
+use super::socket::timed_out;
+use crate::driver::{ReplyTo, Request};
+use crate::store::{Part, Payload};
+
+/// Bytes read ahead: heads and small payloads take one system call. Larger payloads go past it.
+const READ_AHEAD_BYTES: usize = 16 << 10;
+
+struct Connection<'a> {
+    shared: &'a Shared,
+    peer: Hello,
+    reader: BufReader<&'a TcpStream>,
+    replies: Arc<Replies>,
+    downstream: Downstream,
+}
+
+/// Serves a connection until its end.
+pub(super) fn serve(shared: &Shared, socket: &Arc<TcpStream>, peer: Hello) {
+    let replies = Replies::new(socket.clone());
+    let mut connection = Connection {
+        shared,
+        peer,
+        reader: BufReader::with_capacity(READ_AHEAD_BYTES, socket),
+        replies: replies.clone(),
+        downstream: Downstream::default(),
+    };
+    match connection.run() {
+        Ok(()) => {}
+        Err(ReadError::Io(error)) => debug!(peer = %connection.peer.me, %error, "connection lost"),
+        Err(ReadError::Frame(error)) => {
+            warn!(peer = %connection.peer.me, %error, "connection closed")
+        }
+    }
+    replies.close();
+}
+
+impl Connection<'_> {
+    fn run(&mut self) -> Result<(), ReadError> {
+        while self.wait()? {
+            let Some((_, head)) = read_head(&mut self.reader)? else { break };
+            let Head::Request(head) = head else {
+                let reason = "only requests are taken here".to_owned();
+                return Err(FrameError::Extra { op: Op::Hello, reason }.into());
+            };
+            self.handle(head)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a frame, however long; false at the end.
+    fn wait(&mut self) -> io::Result<bool> {
+        loop {
+            match self.reader.fill_buf() {
+                Ok(bytes) => return Ok(!bytes.is_empty()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if timed_out(&error) && !self.shared.is_ending() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn handle(&mut self, mut head: RequestHead) -> io::Result<()> {
+        match std::mem::replace(&mut head.request, DataRequest::Sync) {
+            DataRequest::Push { data, chain, offset } => self.push(&head, data, &chain, offset),
+            DataRequest::Read { offset, length, seen_length } => {
+                skip(&mut self.reader, head.payload_bytes.into())?;
+                read::serve(self.shared, &self.replies, &head, offset, length, seen_length)
+            }
+            request => {
+                head.request = request;
+                self.submit(&head)
+            }
+        }
+    }
+
+    /// Keeps pushed data and passes it on, piece by piece.
+    fn push(
+        &mut self,
+        head: &RequestHead,
+        data: DataId,
+        chain: &[Hop],
+        offset: u64,
+    ) -> io::Result<()> {
+        self.replies.owe()?;
+        let length = usize::try_from(head.payload_bytes).map_err(io::Error::other)?;
+        let pushes = &self.shared.pushes;
+        if let Err(busy) = pushes.announce(data, length) {
+            self.replies.put_plain(head.id, Op::Push, Err(busy));
+            return skip(&mut self.reader, head.payload_bytes.into());
+        }
+        let Self { shared, reader, replies, downstream, .. } = self;
+        let mut passing = downstream.begin(shared, replies, head, (data, chain, offset));
+        let mut buffer = pushes.pool.get(length);
+        let came = receive(reader, buffer.as_mut(), offset, &head.checksums, |piece| {
+            passing = passing && downstream.write(piece);
+        });
+        match came {
+            Ok(Ok(())) => {
+                match Part::new(Bytes::from_owner(buffer), offset, head.checksums.clone()) {
+                    Ok(part) => pushes.arrived(data, part),
+                    Err(error) => {
+                        pushes.failed(data);
+                        self.replies.put_plain(head.id, Op::Push, Err(error));
+                        return Ok(());
+                    }
+                }
+                if !(passing && self.downstream.arrived(head.id)) {
+                    self.replies.put_plain(head.id, Op::Push, Ok(DataResponse::Done));
+                }
+                Ok(())
+            }
+            Ok(Err(bad)) => {
+                pushes.failed(data);
+                self.downstream.abort(head.id);
+                self.replies.put_plain(head.id, Op::Push, Err(self.blame(bad)));
+                Ok(())
+            }
+            Err(error) => {
+                pushes.failed(data);
+                self.downstream.abort(head.id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Hands everything else to the driver.
+    fn submit(&mut self, head: &RequestHead) -> io::Result<()> {
+        let op = op_of(&head.request);
+        self.replies.owe()?;
+        let inline = match self.inline(head)? {
+            Ok(inline) => inline,
+            Err(error) => {
+                self.replies.put_plain(head.id, op, Err(error));
+                return Ok(());
+            }
+        };
+        match self.request(head, inline) {
+            Ok((request, used)) => {
+                let reply = self.reply_to(head.id, op, used);
+                self.shared.driver.submit(head.target, request, reply);
+            }
+            Err(error) => self.replies.put_plain(head.id, op, Err(error)),
+        }
+        Ok(())
+    }
+
+    /// The payload of the frame, verified.
+    fn inline(&mut self, head: &RequestHead) -> io::Result<Result<Option<Payload>, Error>> {
+        if head.payload_bytes == 0 {
+            return Ok(Ok(None));
+        }
+        let length = usize::try_from(head.payload_bytes).map_err(io::Error::other)?;
+        let mut buffer = self.shared.pushes.pool.get(length);
+        let offset = offset_of(&head.request);
+        match receive(&mut self.reader, buffer.as_mut(), offset, &head.checksums, |_| ())? {
+            Ok(()) => {
+                let part = Part::new(Bytes::from_owner(buffer), offset, head.checksums.clone());
+                Ok(part.map(|part| Some(part.into())))
+            }
+            Err(bad) => Ok(Err(self.blame(bad))),
+        }
+    }
+
+    /// The request for the driver, and the pushed data that it uses up.
+    fn request(
+        &self,
+        head: &RequestHead,
+        inline: Option<Payload>,
+    ) -> Result<(Request, Option<(DataId, u64)>), Error> {
+        let used = |source, length| match source {
+            DataSource::Pushed(data) => Some((data, length)),
+            DataSource::Inline => None,
+        };
+        Ok(match head.request {
+            DataRequest::Write { offset, length, source } => {
+                let data = self.data(source, length, inline)?;
+                (Request::Write { offset, source, data }, used(source, length))
+            }
+            DataRequest::Append { length, source } => {
+                let data = self.data(source, length, inline)?;
+                (Request::Append { source, data }, used(source, length))
+            }
+            DataRequest::Order(order) => self.order(order, inline)?,
+            DataRequest::Sync => (Request::Sync, None),
+            DataRequest::FlushReplica => (Request::FlushReplica, None),
+            DataRequest::Committed { serial, length } => {
+                (Request::Committed { from: self.from(), serial, length }, None)
+            }
+            DataRequest::Verify { offset, length } => (Request::Verify { offset, length }, None),
+            DataRequest::Inspect => (Request::Inspect, None),
+            DataRequest::Checksums => (Request::Checksums, None),
+            DataRequest::Push { .. } | DataRequest::Read { .. } => {
+                return Err(Error::internal("a push or read is not for the driver"));
+            }
+        })
+    }
+
+    /// An order goes on without pushed data that is not here: the driver asks for it in its turn.
+    fn order(
+        &self,
+        order: Order,
+        inline: Option<Payload>,
+    ) -> Result<(Request, Option<(DataId, u64)>), Error> {
+        let (data, used) = match order.kind {
+            OrderKind::Write { length, source: DataSource::Pushed(name), .. } => {
+                (self.shared.pushes.find(name, length), Some((name, length)))
+            }
+            OrderKind::Write { length, source: DataSource::Inline, .. } => {
+                (Some(self.data(DataSource::Inline, length, inline)?), None)
+            }
+            OrderKind::Pad | OrderKind::Sync | OrderKind::End => (None, None),
+        };
+        Ok((Request::Order { from: self.from(), order, data }, used))
+    }
+
+    fn data(
+        &self,
+        source: DataSource,
+        length: u64,
+        inline: Option<Payload>,
+    ) -> Result<Payload, Error> {
+        match source {
+            DataSource::Pushed(data) => self.shared.pushes.find(data, length).ok_or_else(|| {
+                let me = self.shared.identity.me;
+                Error::need_data(format!(
+                    "chunkserver {me} does not have that pushed data: push it again"
+                ))
+            }),
+            DataSource::Inline => {
+                let payload = inline.unwrap_or_default();
+                if payload.length() == length && length > 0 {
+                    return Ok(payload);
+                }
+                let came = payload.length();
+                Err(Error::invalid(format!("{length} bytes were announced, {came} came")))
+            }
+        }
+    }
+
+    fn from(&self) -> Peer {
+        Peer { chunkserver: self.peer.me, session: self.peer.session }
+    }
+
+    /// Answers over this connection, and lets go of pushed data that has had its effect.
+    fn reply_to(&self, id: u64, op: Op, used: Option<(DataId, u64)>) -> ReplyTo {
+        let replies = self.replies.clone();
+        let pushes = self.shared.pushes.clone();
+        Box::new(move |answer| {
+            if let (Ok(_), Some((data, length))) = (&answer.reply.result, used) {
+                pushes.used(data, length);
+            }
+            replies.put(id, op, &answer);
+        })
+    }
+
+    /// The bytes left the last hop unlike the sender computed them: between the two, or in the sender, they changed.
+    fn blame(&self, bad: BadBlock) -> Error {
+        let BadBlock { block, expected, found } = bad;
+        let (me, peer) = (self.shared.identity.me, self.peer.me);
+        warn!(%peer, block, "bytes came that do not match their checksum");
+        Error::corrupt(format!(
+            "chunkserver {me} got bytes from {peer} that do not match their checksum: block {block} of the frame has \
+             {found:08x}, {expected:08x} was sent with it"
+        ))
+    }
+}

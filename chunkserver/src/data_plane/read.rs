@@ -1,0 +1,116 @@
+//! Plain reads: from the published view, past the driver.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+
+use gfs_protocol::checksum::crc32c;
+use gfs_protocol::frame::{Op, RequestHead, encode_reply};
+use gfs_types::Error;
+use gfs_types::limits::{BLOCK_BYTES, FRAME_BYTES_MAX};
+use gfs_types::message::data::{DataReply, DataResponse};
+use rustix::net::SendFlags;
+
+use super::accept::Shared;
+use super::replies::Replies;
+use crate::driver::DriverHandle;
+use crate::store::{ReadPlan, Store};
+
+/// What a read gives.
+enum Found {
+    /// Whole blocks with their stored checksums: the reader verifies.
+    Blocks(ReadPlan),
+    /// Verified bytes, with a checksum of their own.
+    Bytes(Vec<u8>),
+}
+
+/// Answers a read.
+pub(super) fn serve(
+    shared: &Shared,
+    replies: &Replies,
+    head: &RequestHead,
+    offset: u64,
+    length: u64,
+    seen_length: u64,
+) -> io::Result<()> {
+    let answer = find(&shared.driver, &shared.store, head, offset, length, seen_length);
+    let (found, committed_length) = match answer {
+        Ok(found) => found,
+        Err(error) => return replies.write_plain(head.id, Op::Read, error),
+    };
+    let (begins, bytes, checksums) = match &found {
+        Found::Blocks(plan) => (plan.offset, plan.length, plan.checksums.clone()),
+        Found::Bytes(bytes) if bytes.is_empty() => (offset, 0, Vec::new()),
+        Found::Bytes(bytes) => (offset, bytes.len() as u64, vec![crc32c(bytes)]),
+    };
+    let own_checksum = matches!(found, Found::Bytes(_));
+    let response =
+        DataResponse::Bytes { offset: begins, length: bytes, committed_length, own_checksum };
+    let reply = DataReply { result: Ok(response) };
+    let payload = u32::try_from(bytes).map_err(io::Error::other)?;
+    let reply = encode_reply(head.id, Op::Read, &reply, payload, &checksums);
+    let reply = reply.map_err(io::Error::other)?;
+    shared.metrics.read(bytes);
+    replies.write(|socket| send(socket, &reply, &found))
+}
+
+/// The bytes that may be shown, and the committed length.
+fn find(
+    driver: &DriverHandle,
+    store: &Store,
+    head: &RequestHead,
+    offset: u64,
+    length: u64,
+    seen_length: u64,
+) -> Result<(Found, u64), Error> {
+    let handle = head.target.handle;
+    let end = offset.checked_add(length);
+    let Some(end) = end.filter(|_| (1..=FRAME_BYTES_MAX).contains(&length)) else {
+        let text = format!("chunk {handle}: 1 to {FRAME_BYTES_MAX} bytes can be read at once");
+        return Err(Error::invalid(text));
+    };
+    let Some(view) = driver.view(handle) else {
+        return Err(Error::not_found(format!("chunk {handle}: this server has no replica of it")));
+    };
+    let shown = view.admit(handle, &head.target, offset..end, seen_length)?;
+    let committed = view.committed_length;
+    if shown.is_empty() {
+        return Ok((Found::Bytes(Vec::new()), committed));
+    }
+    if length < BLOCK_BYTES {
+        return Ok((Found::Bytes(store.read_verified(handle, shown, committed)?), committed));
+    }
+    // Rounded out to whole blocks it must still fit a frame: the reader asks again for the rest.
+    let first = shown.start / BLOCK_BYTES * BLOCK_BYTES;
+    let range = shown.start..shown.end.min(first + FRAME_BYTES_MAX);
+    Ok((Found::Blocks(store.read_plan(handle, range, committed)?), committed))
+}
+
+fn send(mut socket: &TcpStream, head: &[u8], found: &Found) -> io::Result<()> {
+    match found {
+        Found::Bytes(bytes) => socket.write_all(&[head, bytes].concat()),
+        Found::Blocks(plan) if plan.file.as_fd().is_none() => {
+            socket.write_all(&[head, &plan.read()?].concat())
+        }
+        Found::Blocks(plan) => {
+            // The head waits in the kernel for the bytes behind it.
+            let sent = rustix::net::send(socket, head, SendFlags::MORE | SendFlags::NOSIGNAL)?;
+            socket.write_all(&head[sent..])?;
+            send_file(socket, plan)
+        }
+    }
+}
+
+fn send_file(socket: &TcpStream, plan: &ReadPlan) -> io::Result<()> {
+    let Some(file) = plan.file.as_fd() else { return Err(io::ErrorKind::Unsupported.into()) };
+    let mut offset = plan.file_offset;
+    let end = plan.file_offset + plan.length;
+    while offset < end {
+        let left = usize::try_from(end - offset).map_err(io::Error::other)?;
+        match rustix::fs::sendfile(socket, file, Some(&mut offset), left) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
