@@ -8,16 +8,34 @@ use crate::workspace::Workspace;
 
 /// The production part of every Rust file: its path and its lines before the tests.
 pub(super) fn production(workspace: &Workspace) -> Result<Vec<(PathBuf, Vec<String>)>> {
-    let sources = workspace.texts(&["rs"])?.into_iter().filter(|(path, _)| !is_test_file(path));
-    Ok(sources.map(|(path, text)| (path, before_tests(&text))).collect())
+    let sources = workspace.texts(&["rs"])?;
+    let modules: Vec<_> =
+        sources.iter().flat_map(|(path, text)| test_modules(path, text)).collect();
+    let ours = sources.into_iter().filter(|(path, _)| {
+        !in_test_folder(path) && !modules.iter().any(|module| is_part_of(path, module))
+    });
+    Ok(ours.map(|(path, text)| (path, before_tests(&text))).collect())
 }
 
-/// Files that are tests as a whole: test folders, `tests.rs` beside a module, benches, examples, fuzzing.
-fn is_test_file(path: &Path) -> bool {
-    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+fn in_test_folder(path: &Path) -> bool {
     let folders = ["tests", "benches", "examples", "fuzz"];
-    parts.iter().any(|part| folders.contains(&part.as_ref()))
-        || path.file_name().is_some_and(|name| name == "tests.rs")
+    path.iter().any(|part| folders.iter().any(|folder| part == *folder))
+}
+
+/// The modules with files of their own that a file has for tests only: their paths, without `.rs`.
+fn test_modules(path: &Path, text: &str) -> Vec<PathBuf> {
+    let stem = path.file_stem().unwrap_or_default();
+    let is_root = ["lib", "main", "mod"].iter().any(|name| stem == *name);
+    let folder = if is_root { path.with_file_name("") } else { path.with_extension("") };
+    let lines: Vec<_> = text.lines().collect();
+    let pairs = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
+    let names = pairs.filter_map(|pair| pair[1].split_once("mod ")?.1.strip_suffix(';'));
+    names.map(|name| folder.join(name)).collect()
+}
+
+/// Whether a file is a module, or lies below it.
+fn is_part_of(path: &Path, module: &Path) -> bool {
+    path.with_extension("") == module || path.starts_with(module)
 }
 
 /// The lines up to an inline test module; `mod tests;` with the body elsewhere ends nothing.
@@ -53,14 +71,24 @@ mod tests {
     }
 
     #[test]
-    fn test_files_are_known_by_their_place() {
-        for path in
-            ["tests/src/lib.rs", "client/examples/read.rs", "a/src/log/tests.rs", "a/benches/b.rs"]
-        {
-            assert!(is_test_file(Path::new(path)), "{path}");
+    fn test_folders_are_known_by_their_names() {
+        for path in ["tests/src/lib.rs", "client/examples/read.rs", "a/benches/b.rs"] {
+            assert!(in_test_folder(Path::new(path)), "{path}");
         }
         for path in ["a/src/lib.rs", "xtask/src/test.rs", "xtask/src/test/steps.rs"] {
-            assert!(!is_test_file(Path::new(path)), "{path}");
+            assert!(!in_test_folder(Path::new(path)), "{path}");
         }
+    }
+
+    #[test]
+    fn modules_for_tests_are_found_where_their_files_lie() {
+        let text = "#[cfg(test)]\nmod testing;\nmod real;\n#[cfg(test)]\nmod inline {\n";
+        assert_eq!(test_modules(Path::new("a/src/lib.rs"), text), [PathBuf::from("a/src/testing")]);
+        let of_log = test_modules(Path::new("a/src/log.rs"), text);
+        assert_eq!(of_log, [PathBuf::from("a/src/log/testing")]);
+        let module = Path::new("a/src/testing");
+        assert!(is_part_of(Path::new("a/src/testing.rs"), module));
+        assert!(is_part_of(Path::new("a/src/testing/bench.rs"), module));
+        assert!(!is_part_of(Path::new("a/src/testing_more.rs"), module));
     }
 }
