@@ -170,8 +170,16 @@ impl Chunks {
     ) -> Result<(), String> {
         let news = self.table.last_key_value().is_none_or(|(last, _)| *last < handle);
         let started_above = started.is_none_or(|number| number > chunk.version);
-        let counted = (1..=7).contains(&chunk.members);
-        if !news || handle.0 == 0 || handle > self.last || !started_above || !counted {
+        let counted = (1..=7).contains(&chunk.members) && (1..=7).contains(&chunk.goal);
+        let young = unborn.is_none() || chunk.version == FIRST_VERSION;
+        if !young
+            || chunk.version < FIRST_VERSION
+            || !news
+            || handle.0 == 0
+            || handle > self.last
+            || !started_above
+            || !counted
+        {
             return Err(format!("chunk {handle} cannot be"));
         }
         self.table.insert(handle, chunk);

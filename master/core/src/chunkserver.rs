@@ -280,7 +280,7 @@ impl Master {
         member: ServerUid,
     ) {
         let session = self.soft.registry.get(server).session;
-        let holds = self.soft.leases.last_of(handle).is_some_and(|lease| {
+        let holds = self.soft.leases.live(step.now, handle).is_some_and(|lease| {
             lease.version == version && lease.primary == server && lease.session == session
         });
         let raised = self.durable.chunks.get(handle).is_some_and(|chunk| chunk.version == version);

@@ -45,15 +45,19 @@ impl Leases {
         self.table.remove(&handle)
     }
 
-    /// Ends it, if it is this run's of this version.
+    /// Its holder gave it up: it is over. Who held it last stays known.
     pub(crate) fn give_up(
         &mut self,
         handle: ChunkHandle,
         version: ChunkVersion,
         primary: ServerIndex,
-    ) -> bool {
-        let its = |lease: &&Lease| lease.version == version && lease.primary == primary;
-        self.table.get(&handle).filter(its).is_some() && self.table.remove(&handle).is_some()
+    ) {
+        if let Some(lease) = self.table.get_mut(&handle)
+            && lease.version == version
+            && lease.primary == primary
+        {
+            lease.expires = lease.granted;
+        }
     }
 
     /// Lets it run until `expires`, if it is this run's of this version and not over.

@@ -17,6 +17,7 @@ mod durable;
 mod effect;
 pub mod image;
 mod input;
+pub mod invariants;
 mod leases;
 mod lifecycle;
 mod master;
@@ -33,3 +34,6 @@ pub use effect::Effect;
 pub use input::{Connection, Input, Link};
 pub use master::{Master, Settings};
 pub use record::Record;
+
+#[cfg(test)]
+mod tests;

@@ -14,4 +14,4 @@ pub(crate) use extent::Extent;
 pub(crate) use node::{FileNode, Node, NodeBody};
 pub(crate) use trash::{Trash, Trashed};
 pub(crate) use tree::{Slot, TRASH_ID, Tree, UPLOAD_ID};
-pub(crate) use walk::Resolved;
+pub(crate) use walk::{DEPTH_MAX, Resolved};

@@ -299,7 +299,9 @@ fn read_session(r: &mut Reader<'_>) -> Result<(SessionId, Session), CodecError> 
         let fingerprint = r.u32()?;
         let outcome = read_outcome(r)?;
         let last = session.results.last_key_value().map(|(last, _)| *last);
-        if seq < session.answered_below || last.is_some_and(|last| last >= seq) {
+        let below = session.answered_below;
+        let far = seq.0.checked_sub(below.0).is_none_or(|far| far >= SESSION_RESULTS_MAX as u64);
+        if far || last.is_some_and(|last| last >= seq) {
             return Err(CodecError::Value { what: "a request", value: seq.0 });
         }
         session.results.insert(seq, Remembered { fingerprint, outcome });

@@ -9,6 +9,9 @@ use gfs_types::path::GfsPath;
 use super::node::{Node, NodeBody};
 use super::tree::{Misfit, Slot, Tree};
 
+/// Nodes from the root down to any: a path, below a hidden name in the trash.
+pub(crate) const DEPTH_MAX: usize = PATH_DEPTH_MAX + 2;
+
 /// How far a path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resolved {
@@ -147,14 +150,14 @@ impl Tree {
                     break;
                 }
                 chain.push(here);
-                if chain.len() > PATH_DEPTH_MAX + 4 || node.parent == here {
+                if chain.len() > DEPTH_MAX || node.parent == here {
                     return Err(format!("node {place} does not lead to the root"));
                 }
                 here = node.parent;
             }
             let mut depth = if self.at(here).is_some() { depths[here as usize] } else { u16::MAX };
             while let Some(node) = chain.pop() {
-                if usize::from(depth) > PATH_DEPTH_MAX + 4 {
+                if usize::from(depth) >= DEPTH_MAX {
                     return Err(format!("node {node} does not lead to the root"));
                 }
                 depth += 1;

@@ -115,10 +115,10 @@ proptest! {
     }
 
     #[test]
-    fn flipped_bits_never_panic(record in records(), at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn flipped_bits_never_panic(record in records(), at in any::<prop::sample::Index>(), bit in 0..8_u32) {
         let mut bytes = record.encode();
         let at = at.index(bytes.len());
-        bytes[at] ^= 1 << bit;
+        bytes[at] ^= 1_u8 << bit;
         if let Ok(other) = Record::decode(&bytes) {
             prop_assert_eq!(other.encode(), bytes);
         }

@@ -1,0 +1,157 @@
+//! Registration, reports, sessions of chunkservers, lifecycle.
+
+use gfs_types::ErrorKind::{Busy, Fenced, Invalid, Stale};
+use gfs_types::fence::MasterEpoch;
+use gfs_types::ids::{ClusterUid, ProcessSession};
+use gfs_types::limits::REPORT_PAGE_MAX;
+use gfs_types::message::client::{Query, Request, Response};
+use gfs_types::message::control::{Command, FromChunkserver};
+use gfs_types::region::ChunkSize;
+
+use super::world::{CLUSTER, EPOCH, World, holds, kind, records, registration, sent};
+use crate::record::Change;
+use crate::{Effect, Input, Link, Settings};
+
+fn refusal(out: &[Effect]) -> gfs_types::Error {
+    let [(_, Command::Refused(error))] = &sent(out)[..] else { panic!("{out:?}") };
+    assert!(matches!(out.last(), Some(Effect::CloseLink { .. })), "{out:?}");
+    error.clone()
+}
+
+#[test]
+fn a_blank_master_answers_status_only_until_it_is_formatted() {
+    let mut world = World::blank(Settings::default());
+    assert!(matches!(world.query(Query::Status), Ok(Response::Status(_))));
+    assert_eq!(kind(world.ask(Request::OpenSession)), Busy);
+    world.step(Input::Serve { epoch: EPOCH });
+    assert!(!world.master.is_serving(), "nothing is formatted by itself");
+    assert_eq!(refusal(&world.register(1, 1, Vec::new())).kind, Busy);
+    let chunk_size = ChunkSize::default();
+    let out = world.step(Input::Format { cluster: CLUSTER, chunk_size });
+    assert_eq!(records(&out), [Change::Formatted { cluster: CLUSTER, chunk_size }]);
+    assert_eq!(kind(world.ask(Request::OpenSession)), Busy, "it does not serve yet");
+    let out = world.step(Input::Serve { epoch: EPOCH });
+    assert_eq!(records(&out), [Change::EpochStarted { session: ProcessSession(1) }]);
+    assert!(world.ask(Request::OpenSession).is_ok());
+    let other = Input::Format { cluster: ClusterUid(9), chunk_size };
+    assert!(world.step(other).is_empty(), "once only");
+    world.check_digests();
+}
+
+#[test]
+fn every_start_is_a_new_run_and_the_epoch_never_falls() {
+    let mut world = World::new();
+    world.restart();
+    assert_eq!(world.master.durable().master_session(), ProcessSession(2));
+    let mut durable = world.follower.clone();
+    let record = crate::Record {
+        wall: gfs_types::time::WallTime { ms: 1 },
+        request: None,
+        change: Change::EpochStarted { session: ProcessSession(3) },
+    };
+    let next = durable.position().next();
+    durable.apply(next, MasterEpoch(5), &record).unwrap();
+    let mut master = crate::Master::new(Settings::default(), durable);
+    let mut out = Vec::new();
+    let now = gfs_types::time::Instant::default();
+    master.step(
+        now,
+        gfs_types::time::WallTime::default(),
+        Input::Serve { epoch: MasterEpoch(4) },
+        &mut out,
+    );
+    assert!(matches!(out[..], [Effect::StepDown { epoch: MasterEpoch(5), .. }]), "{out:?}");
+    assert!(!master.is_serving());
+}
+
+#[test]
+fn a_chunkserver_is_welcomed_a_foreign_one_is_refused() {
+    let mut world = World::new();
+    let out = world.register(1, 1, Vec::new());
+    let [(_, Command::Welcome { cluster, master_session, .. })] = sent(&out)[..] else { panic!() };
+    assert_eq!((cluster, master_session), (CLUSTER, ProcessSession(1)));
+    let mut blank = registration(2, 1);
+    blank.cluster = None;
+    let register =
+        |who| Input::Chunkserver { link: Link(50), message: FromChunkserver::Register(who) };
+    assert!(matches!(&sent(&world.step(register(blank)))[..], [(_, Command::Welcome { .. })]));
+    let mut foreign = registration(3, 1);
+    foreign.cluster = Some(ClusterUid(0xbad));
+    let message = FromChunkserver::Register(foreign);
+    let error = refusal(&world.step(Input::Chunkserver { link: Link(51), message }));
+    assert_eq!(error.kind, Invalid);
+    assert!(error.message.contains("0bad") && error.message.contains("00c1"), "{error}");
+    let heartbeat = FromChunkserver::ReportPage { replicas: Vec::new(), last: true };
+    let out = world.step(Input::Chunkserver { link: Link(52), message: heartbeat });
+    assert!(matches!(&out[..], [Effect::CloseLink { .. }]), "a stream begins with Register");
+}
+
+#[test]
+fn an_older_run_changes_nothing() {
+    let (mut world, _, grant) = World::with_chunk();
+    world.join(1, 2, &[holds(grant.handle, 1, 0)]);
+    let old = world.link(1);
+    assert_eq!(refusal(&world.register(1, 1, Vec::new())).kind, Stale);
+    let out = world.tell(1, FromChunkserver::ReportPage { replicas: Vec::new(), last: true });
+    assert!(matches!(&out[..], [Effect::CloseLink { .. }]));
+    // A new stream of the same run takes the place of the old one; what comes over the old one is dropped.
+    let out = world.register(1, 2, Vec::new());
+    assert!(
+        out.iter().any(|effect| matches!(effect, Effect::CloseLink { link, .. } if *link == old))
+    );
+    world.page(1, &[holds(grant.handle, 1, 5)]);
+    let replicas = vec![holds(grant.handle, 1, 99)];
+    let late = FromChunkserver::ReportPage { replicas, last: true };
+    world.step(Input::Chunkserver { link: old, message: late });
+    assert_eq!(world.stat("/f").unwrap().length, 5);
+    world.step(Input::ChunkserverGone { link: old });
+    let Ok(Response::Status(status)) = world.query(Query::Status) else { panic!() };
+    assert!(status.chunkservers.iter().all(|server| server.alive));
+}
+
+#[test]
+fn a_page_of_a_report_has_a_limit() {
+    let mut world = World::new();
+    world.register(1, 1, Vec::new());
+    let page = |n| FromChunkserver::ReportPage {
+        replicas: vec![holds(gfs_types::ids::ChunkHandle(9), 1, 0); n],
+        last: true,
+    };
+    assert!(world.tell(1, page(REPORT_PAGE_MAX)).is_empty());
+    let out = world.tell(1, page(REPORT_PAGE_MAX + 1));
+    assert!(matches!(&out[..], [Effect::CloseLink { .. }]));
+}
+
+#[test]
+fn a_newer_epoch_seen_means_to_stop() {
+    let (mut world, file, _) = World::with_chunk();
+    world.after_ms(gfs_types::limits::LEASE_MS.0);
+    let (request, _) = world.ask_lease(file, None);
+    let mut who = registration(4, 1);
+    who.epoch = MasterEpoch(2);
+    let out =
+        world.step(Input::Chunkserver { link: Link(60), message: FromChunkserver::Register(who) });
+    assert!(
+        out.iter().any(|effect| matches!(effect, Effect::StepDown { epoch: MasterEpoch(2), .. }))
+    );
+    assert_eq!(kind(super::world::reply(&out, request).unwrap()), Fenced);
+    assert_eq!(kind(world.stat("/f")), Fenced);
+    assert_eq!(kind(world.create("/g")), Fenced);
+    assert!(!world.master.is_serving());
+}
+
+#[test]
+fn status_tells_what_is_known() {
+    let (mut world, ..) = World::with_chunk();
+    let position = world.master.position();
+    world.step(Input::CheckpointDone(position));
+    world.leave(2);
+    let Ok(Response::Status(status)) = world.query(Query::Status) else { panic!() };
+    assert_eq!((status.files, status.directories, status.chunks), (1, 4, 1));
+    assert_eq!((status.chunks_below_goal, status.chunks_missing), (1, 0));
+    assert_eq!((status.log_position, status.checkpoint_position), (position, position));
+    let alive: Vec<_> =
+        status.chunkservers.iter().map(|server| (server.uid.0, server.alive)).collect();
+    assert_eq!(alive, [(1, true), (2, false), (3, true)]);
+    assert_eq!(status.chunkservers[0].replicas, 1);
+}
