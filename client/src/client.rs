@@ -1,25 +1,34 @@
 //! The client: one per process is enough; clones share everything.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
+use gfs_types::ids::ServerUid;
 use gfs_types::message::client::{
-    ClusterStatus, Entry, FileLocations, ReplicaLocation, TrashEntry,
+    ClusterStatus, Entry, EntryKind, FileLocations, Mutation, Query, ReplicaLocation, Request,
+    Response, TrashEntry,
 };
+use gfs_types::path::GfsPath;
 use gfs_types::record::ConfigRecord;
 use gfs_types::region::ChunkSize;
+use tokio::time::Instant;
 
-use crate::error::{Result, later};
+use crate::data_link::DataLinks;
+use crate::engine::{Engine, defect};
+use crate::error::{Error, Result};
 use crate::file::File;
+use crate::master_link::{MasterLink, NoAnswer};
 use crate::options::{CreateOptions, DeleteOptions, Options, UploadOptions};
 use crate::replica::ReplicaReader;
 use crate::upload::Upload;
+use crate::{listing, random, sync};
 
 /// A connection to one cluster. Cheap to clone; clones share connections, session and caches.
 #[derive(Debug, Clone)]
 pub struct Client {
-    #[allow(dead_code)]
-    inner: Arc<()>,
+    engine: Arc<Engine>,
+    record: ConfigRecord,
 }
 
 impl Client {
@@ -45,19 +54,34 @@ impl Client {
     /// As [`Client::connect`].
     pub async fn connect_with(options: Options) -> Result<Self> {
         options.check()?;
-        later()
+        let [master_seed, data_client, me_high, me_low] = random::numbers()?;
+        let master =
+            MasterLink::start(options.masters.clone(), options.topology.clone(), master_seed);
+        let deadline = Instant::now() + options.timeout;
+        // Whatever the answer is, it comes behind the master's welcome.
+        let root = Query::Stat { path: "/".to_owned() };
+        let answer = master.call(Request::Query(root), deadline).await;
+        let welcome = master.welcome().ok_or_else(|| not_connected(&options, answer.err()))?;
+        let chunk_size = ChunkSize::new(welcome.chunk_bytes).map_err(|error| Error::Defect {
+            doing: "connect".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let me = ServerUid(u128::from(me_high) << 64 | u128::from(me_low));
+        let data = DataLinks::new(me, welcome.record.cluster);
+        let engine = Arc::new(Engine::new(options, master, data, chunk_size, data_client));
+        Ok(Self { engine, record: welcome.record })
     }
 
     /// The size of every chunk of this cluster.
     #[must_use]
     pub fn chunk_size(&self) -> ChunkSize {
-        ChunkSize::default()
+        self.engine.chunk_size
     }
 
     /// Who the primary master is, as last seen.
     #[must_use]
     pub fn record(&self) -> ConfigRecord {
-        unreachable!("not connected yet")
+        self.engine.master.welcome().map_or_else(|| self.record.clone(), |welcome| welcome.record)
     }
 
     /// One file or directory. The length is what any client saw acknowledged: while the last chunk is leased, its
@@ -65,38 +89,58 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound`; `Busy` when time ran out.
-    pub async fn stat(&self, _path: impl AsRef<str>) -> Result<Entry> {
-        later()
+    pub async fn stat(&self, path: impl AsRef<str>) -> Result<Entry> {
+        let path = GfsPath::parse(path.as_ref())?;
+        let doing = format!("stat `{path}`");
+        let mut entry = self.entry(&path, &doing).await?;
+        entry.length = self.engine.length_of(&entry, Vec::new(), &doing).await?;
+        Ok(entry)
     }
 
     /// What a directory holds, in byte order of the names. Asks page by page; entries carry bare names, and lengths
     /// as far as the master knows.
-    pub fn list(&self, _path: impl AsRef<str>) -> BoxStream<'static, Result<Entry>> {
-        Box::pin(futures::stream::empty())
+    pub fn list(&self, path: impl AsRef<str>) -> BoxStream<'static, Result<Entry>> {
+        match GfsPath::parse(path.as_ref()) {
+            Ok(path) => listing::directory(Arc::clone(&self.engine), path),
+            Err(error) => Box::pin(futures::stream::iter([Err(error.into())])),
+        }
     }
 
     /// Makes an empty file; its directory must exist.
     ///
     /// # Errors
     /// `AlreadyExists`, `NotFound` for the directory, `Unknown`.
-    pub async fn create(&self, _path: impl AsRef<str>, _options: CreateOptions) -> Result<File> {
-        later()
+    pub async fn create(&self, path: impl AsRef<str>, options: CreateOptions) -> Result<File> {
+        let path = GfsPath::parse(path.as_ref())?;
+        let doing = format!("create `{path}`");
+        let CreateOptions { replication, attributes } = options;
+        let mutation = Mutation::Create { path: path.to_string(), replication, attributes };
+        Ok(self.file(entry_of(&doing, self.engine.change(&doing, mutation).await?)?))
     }
 
     /// Opens a file that exists, to read and to write.
     ///
     /// # Errors
     /// `NotFound`; `Invalid` for a directory.
-    pub async fn open(&self, _path: impl AsRef<str>) -> Result<File> {
-        later()
+    pub async fn open(&self, path: impl AsRef<str>) -> Result<File> {
+        let path = GfsPath::parse(path.as_ref())?;
+        let doing = format!("open `{path}`");
+        let entry = self.entry(&path, &doing).await?;
+        if entry.kind == EntryKind::Directory {
+            return Err(Error::Unfit { doing, reason: "it is a directory".to_owned() });
+        }
+        Ok(self.file(entry))
     }
 
     /// Makes a directory; with `parents`, missing parents too, and one that is there is no error.
     ///
     /// # Errors
     /// `AlreadyExists`, `NotFound`, `Unknown`.
-    pub async fn mkdir(&self, _path: impl AsRef<str>, _parents: bool) -> Result<()> {
-        later()
+    pub async fn mkdir(&self, path: impl AsRef<str>, parents: bool) -> Result<()> {
+        let path = GfsPath::parse(path.as_ref())?;
+        let doing = format!("make the directory `{path}`");
+        self.engine.change(&doing, Mutation::Mkdir { path: path.to_string(), parents }).await?;
+        Ok(())
     }
 
     /// Gives another name, atomically; with `replace`, a file at the new path goes to the trash.
@@ -105,32 +149,43 @@ impl Client {
     /// `NotFound`, `AlreadyExists`, `Unknown`.
     pub async fn rename(
         &self,
-        _from: impl AsRef<str>,
-        _to: impl AsRef<str>,
-        _replace: bool,
+        from: impl AsRef<str>,
+        to: impl AsRef<str>,
+        replace: bool,
     ) -> Result<Entry> {
-        later()
+        let (from, to) = (GfsPath::parse(from.as_ref())?, GfsPath::parse(to.as_ref())?);
+        let doing = format!("rename `{from}` to `{to}`");
+        let mutation = Mutation::Rename { from: from.to_string(), to: to.to_string(), replace };
+        entry_of(&doing, self.engine.change(&doing, mutation).await?)
     }
 
     /// Hides a file or directory in the trash, or removes it at once.
     ///
     /// # Errors
     /// `NotFound`; `Invalid` for a directory that is not empty; `Unknown`.
-    pub async fn delete(&self, _path: impl AsRef<str>, _options: DeleteOptions) -> Result<()> {
-        later()
+    pub async fn delete(&self, path: impl AsRef<str>, options: DeleteOptions) -> Result<()> {
+        let path = GfsPath::parse(path.as_ref())?;
+        let doing = format!("delete `{path}`");
+        let DeleteOptions { recursive, purge } = options;
+        let mutation = Mutation::Delete { path: path.to_string(), recursive, purge };
+        self.engine.change(&doing, mutation).await?;
+        Ok(())
     }
 
     /// Brings back what was last deleted from this path.
     ///
     /// # Errors
     /// `NotFound`, `AlreadyExists`, `Unknown`.
-    pub async fn undelete(&self, _path: impl AsRef<str>) -> Result<Entry> {
-        later()
+    pub async fn undelete(&self, path: impl AsRef<str>) -> Result<Entry> {
+        let path = GfsPath::parse(path.as_ref())?;
+        let doing = format!("undelete `{path}`");
+        let mutation = Mutation::Undelete { path: path.to_string() };
+        entry_of(&doing, self.engine.change(&doing, mutation).await?)
     }
 
     /// Everything deleted that can come back, oldest first, page by page.
     pub fn trash(&self) -> BoxStream<'static, Result<TrashEntry>> {
-        Box::pin(futures::stream::empty())
+        listing::trash(Arc::clone(&self.engine))
     }
 
     /// The cluster at a glance.
@@ -138,7 +193,11 @@ impl Client {
     /// # Errors
     /// `Busy` when time ran out.
     pub async fn status(&self) -> Result<ClusterStatus> {
-        later()
+        let (doing, deadline) = ("ask for the cluster's status", self.engine.deadline());
+        match self.engine.question(doing, Request::Query(Query::Status), deadline).await? {
+            Response::Status(status) => Ok(status),
+            other => defect(doing, &other),
+        }
     }
 
     /// Returns when everything that was acknowledged of this file is on disk on every replica, and its length is
@@ -146,33 +205,85 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound`; `Busy` when a replica cannot do it in time.
-    pub async fn sync(&self, _path: impl AsRef<str>) -> Result<()> {
-        later()
+    pub async fn sync(&self, path: impl AsRef<str>) -> Result<()> {
+        let path = GfsPath::parse(path.as_ref())?;
+        let doing = format!("sync `{path}`");
+        let file = self.entry(&path, &doing).await?;
+        if file.kind == EntryKind::Directory {
+            return Err(Error::Unfit { doing, reason: "it is a directory".to_owned() });
+        }
+        sync::whole_file(&self.engine, file.id, &doing).await
     }
 
     /// Where all chunks of a file are, fresh from the master.
     ///
     /// # Errors
     /// `NotFound`; `Invalid` for a directory.
-    pub async fn locate(&self, _path: impl AsRef<str>) -> Result<FileLocations> {
-        later()
+    pub async fn locate(&self, path: impl AsRef<str>) -> Result<FileLocations> {
+        let path = GfsPath::parse(path.as_ref())?;
+        let doing = format!("locate `{path}`");
+        let file = self.entry(&path, &doing).await?;
+        if file.kind == EntryKind::Directory {
+            return Err(Error::Unfit { doing, reason: "it is a directory".to_owned() });
+        }
+        let mut all = sync::locate_all(&self.engine, file.id, &doing).await?;
+        all.entry.path = file.path;
+        Ok(all)
     }
 
     /// Raw access to one replica's server, for `fsck`.
     #[must_use]
-    pub fn replica(&self, _location: &ReplicaLocation) -> ReplicaReader {
-        unreachable!("not connected yet")
+    pub fn replica(&self, location: &ReplicaLocation) -> ReplicaReader {
+        ReplicaReader::new(Arc::clone(&self.engine), location.clone())
     }
 
     /// Begins to write a file that appears under `path` only when [`Upload::finish`] succeeds.
     ///
     /// # Errors
     /// `NotFound` for the directory; `AlreadyExists` when a directory has the name.
-    pub async fn upload(&self, _path: impl AsRef<str>, _options: UploadOptions) -> Result<Upload> {
-        later()
+    pub async fn upload(&self, path: impl AsRef<str>, options: UploadOptions) -> Result<Upload> {
+        let path = GfsPath::parse(path.as_ref())?;
+        Upload::begin(self.clone(), path, options).await
     }
 
     /// Ends the session with the master, so that it need not remember it until it times out. A client that is merely
     /// dropped leaves nothing behind but that.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        if let Some(session) = self.engine.sessions.take() {
+            let deadline = Instant::now() + CLOSE;
+            // Lost, the session times out by itself.
+            let _ = self.engine.master.call(Request::CloseSession(session), deadline).await;
+        }
+    }
+
+    pub(crate) async fn entry(&self, path: &GfsPath, doing: &str) -> Result<Entry> {
+        let query = Request::Query(Query::Stat { path: path.to_string() });
+        let answer = self.engine.question(doing, query, self.engine.deadline()).await?;
+        entry_of(doing, answer)
+    }
+
+    fn file(&self, entry: Entry) -> File {
+        File::new(Arc::clone(&self.engine), entry)
+    }
+}
+
+/// How long the end of a session is waited for.
+const CLOSE: Duration = Duration::from_secs(1);
+
+fn entry_of(doing: &str, answer: Response) -> Result<Entry> {
+    match answer {
+        Response::Entry(entry) => Ok(entry),
+        other => defect(doing, &other),
+    }
+}
+
+fn not_connected(options: &Options, no: Option<NoAnswer>) -> Error {
+    let doing = format!("connect to {}", options.masters.join(","));
+    match no {
+        Some(NoAnswer::Foreign { reason, .. }) => Error::Unfit { doing, reason },
+        Some(NoAnswer::TimedOut { last, .. }) => {
+            Error::TimedOut { doing, timeout: options.timeout, last, outcome_unknown: false }
+        }
+        None => Error::Defect { doing, reason: "an answer without a welcome".to_owned() },
+    }
 }

@@ -85,11 +85,6 @@ impl Error {
     }
 }
 
-/// What is not written yet.
-pub(crate) fn later<T>() -> Result<T> {
-    Err(Error::Defect { doing: "do this".to_owned(), reason: "it is not built yet".to_owned() })
-}
-
 impl From<TopologyError> for Error {
     fn from(error: TopologyError) -> Self {
         Self::Options(error.to_string())

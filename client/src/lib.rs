@@ -28,13 +28,23 @@
 //! already sent may still happen. Calls say so where there is more to know.
 
 mod client;
+mod data_link;
+mod engine;
 mod error;
 mod file;
+mod listing;
+mod locations;
+mod master_link;
+mod op;
 mod options;
+mod push;
+mod random;
 mod reader;
 pub mod record;
 mod records;
 mod replica;
+mod retry;
+mod sync;
 mod upload;
 mod writer;
 
@@ -59,3 +69,9 @@ pub use records::{RecordReader, RecordWriter, Submitted};
 pub use replica::{BlockChecksums, ReplicaReader};
 pub use upload::Upload;
 pub use writer::Writer;
+
+/// A lock that is held for a few instructions. A panic of another holder left nothing half done: each of them changes
+/// one thing.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,273 @@
+//! The task behind one connection: hello, then requests out and replies in, each matched by its number.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use gfs_protocol::frame::{self, Head, Header, ReplyHead};
+use gfs_types::ErrorKind;
+use gfs_types::ids::{ClusterUid, ProcessSession, ServerUid};
+use gfs_types::limits::HANDSHAKE_MS;
+use gfs_types::message::data::{Hello, PROTOCOL_VERSION};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::gather::Gather;
+use super::verify::verify;
+use super::{Answer, Call, IDLE};
+use crate::lock;
+use crate::retry::Failure;
+
+/// Time for one TCP connection.
+const CONNECT: Duration = Duration::from_millis(1_000);
+/// Heads are read in runs of this many bytes; payloads go past it.
+const HEAD_BUFFER_BYTES: usize = 8 << 10;
+/// Calls whose frames are written together.
+const GATHERED_MAX: usize = 16;
+
+/// Who is meant to be at the other end.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) me: ServerUid,
+    pub(super) cluster: ClusterUid,
+    pub(super) chunkserver: ServerUid,
+    pub(super) address: String,
+}
+
+type Waiting = BTreeMap<u64, oneshot::Sender<Result<Answer, Failure>>>;
+
+/// Requests without a reply; `None` once the connection is over.
+type Pending = Arc<Mutex<Option<Waiting>>>;
+
+/// Connects when there is something to ask, serves until the connection breaks, and ends when idle.
+pub(super) async fn run(peer: Peer, mut calls: mpsc::Receiver<Call>) {
+    while let Ok(Some(first)) = timeout(IDLE, calls.recv()).await {
+        match connect(&peer).await {
+            Ok(stream) => serve(&peer, stream, first, &mut calls).await,
+            Err(failure) => refuse_all(first, &mut calls, &failure),
+        }
+    }
+    // Whoever put a call in since is told by its dropped sender only; so the queue is closed and emptied first.
+    calls.close();
+    while let Some(call) = calls.recv().await {
+        let text = format!("{}: the connection was closing", peer.address);
+        let _ = call.reply.send(Err(Failure::Unreachable(text)));
+    }
+}
+
+/// Nothing of these was sent.
+fn refuse_all(first: Call, calls: &mut mpsc::Receiver<Call>, failure: &Failure) {
+    let _ = first.reply.send(Err(failure.clone()));
+    while let Ok(call) = calls.try_recv() {
+        let _ = call.reply.send(Err(failure.clone()));
+    }
+}
+
+async fn connect(peer: &Peer) -> Result<TcpStream, Failure> {
+    let who = format!("chunkserver {} at {}", peer.chunkserver, peer.address);
+    let failed = |what: String| Failure::Unreachable(format!("{who}: {what}"));
+    let mut stream = timeout(CONNECT, TcpStream::connect(peer.address.as_str()))
+        .await
+        .map_err(|_| failed("no connection in time".to_owned()))?
+        .map_err(|error| failed(error.to_string()))?;
+    stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
+    let limit = Duration::from_millis(HANDSHAKE_MS.0);
+    match timeout(limit, greet(peer, &mut stream)).await {
+        Err(_) => Err(failed("takes connections but is silent".to_owned())),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        // A wrong cluster, a wrong peer: the address belongs to somebody else by now.
+        Ok(Ok(Err(error))) => {
+            Err(Failure::Refused(gfs_types::Error { message: format!("{who}: {error}"), ..error }))
+        }
+        Ok(Ok(Ok(()))) => Ok(stream),
+    }
+}
+
+/// Says hello and checks who answers.
+async fn greet(
+    peer: &Peer,
+    stream: &mut TcpStream,
+) -> std::io::Result<Result<(), gfs_types::Error>> {
+    let hello = Hello {
+        protocol: PROTOCOL_VERSION,
+        cluster: peer.cluster,
+        me: peer.me,
+        peer: peer.chunkserver,
+        session: ProcessSession(1),
+        peer_session: ProcessSession(0),
+    };
+    let bytes = frame::encode_hello(&hello).map_err(broken)?;
+    stream.write_all(&bytes).await?;
+    let Some((_, head)) = read_head(stream).await? else {
+        return Err(broken("closed during the hello"));
+    };
+    let answer = match head {
+        Head::HelloReply(answer) => answer,
+        _ => return Err(broken("something else than a hello came")),
+    };
+    Ok(answer.and_then(|answer| {
+        if answer.cluster == peer.cluster && answer.me == peer.chunkserver {
+            return Ok(());
+        }
+        Err(gfs_types::Error::denied(format!(
+            "here is {} of cluster {}, expected was {} of cluster {}",
+            answer.me, answer.cluster, peer.chunkserver, peer.cluster
+        )))
+    }))
+}
+
+fn broken(error: impl ToString) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string())
+}
+
+/// One connection's life; every call it took is answered at the end.
+async fn serve(peer: &Peer, stream: TcpStream, first: Call, calls: &mut mpsc::Receiver<Call>) {
+    let (input, output) = stream.into_split();
+    let pending: Pending = Arc::new(Mutex::new(Some(BTreeMap::new())));
+    let mut replies = tokio::spawn(receive(input, Arc::clone(&pending)));
+    let end = tokio::select! {
+        end = send(output, first, calls, &pending) => end,
+        end = &mut replies => end.unwrap_or_else(|error| error.to_string()),
+    };
+    replies.abort();
+    let text = format!("chunkserver {} at {}: {end}", peer.chunkserver, peer.address);
+    tracing::debug!(text, "a data connection ended");
+    for (_, reply) in lock(&pending).take().unwrap_or_default() {
+        let _ = reply.send(Err(Failure::Lost(text.clone())));
+    }
+}
+
+/// Writes requests as they come; returns why it stopped.
+async fn send(
+    mut output: OwnedWriteHalf,
+    first: Call,
+    calls: &mut mpsc::Receiver<Call>,
+    pending: &Pending,
+) -> String {
+    let mut next_id = 1u64;
+    let mut next = Some(first);
+    loop {
+        let call = match next.take() {
+            Some(call) => call,
+            None => match timeout(IDLE, calls.recv()).await {
+                Ok(Some(call)) => call,
+                Ok(None) => return "the client is closing".to_owned(),
+                Err(_) if lock(pending).as_ref().is_none_or(BTreeMap::is_empty) => {
+                    return "idle".to_owned();
+                }
+                Err(_) => continue,
+            },
+        };
+        let mut gather = Gather::default();
+        add(call, &mut next_id, &mut gather, pending);
+        for _ in 1..GATHERED_MAX {
+            let Ok(call) = calls.try_recv() else { break };
+            add(call, &mut next_id, &mut gather, pending);
+        }
+        if let Err(error) = output.write_all_buf(&mut gather).await {
+            return error.to_string();
+        }
+    }
+}
+
+/// Puts a call's frame to those to be written, unless its caller has gone.
+fn add(call: Call, next_id: &mut u64, gather: &mut Gather, pending: &Pending) {
+    if call.reply.is_closed() {
+        return;
+    }
+    let left = call.deadline.saturating_duration_since(Instant::now());
+    let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+    let target = gfs_types::message::data::Target { left_ms, ..call.target };
+    let length = u32::try_from(call.payload.len()).unwrap_or(u32::MAX);
+    let id = *next_id;
+    let head = match frame::encode_request(id, &target, &call.request, length, &call.checksums) {
+        Ok(head) => head,
+        Err(error) => {
+            let error = gfs_types::Error::new(ErrorKind::Invalid, error.to_string());
+            let _ = call.reply.send(Err(Failure::Refused(error)));
+            return;
+        }
+    };
+    if let Some(waiting) = lock(pending).as_mut() {
+        *next_id += 1;
+        call.sent.store(true, Ordering::Relaxed);
+        waiting.insert(id, call.reply);
+        gather.push(Bytes::from(head));
+        gather.push(call.payload);
+    }
+}
+
+/// Reads replies until the connection ends; returns why.
+async fn receive(input: OwnedReadHalf, pending: Pending) -> String {
+    let mut input = BufReader::with_capacity(HEAD_BUFFER_BYTES, input);
+    loop {
+        match receive_one(&mut input, &pending).await {
+            Ok(true) => {}
+            Ok(false) => return "the server closed the connection".to_owned(),
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// One reply; false at the clean end of the stream.
+async fn receive_one(
+    input: &mut (impl AsyncRead + Unpin),
+    pending: &Pending,
+) -> std::io::Result<bool> {
+    let Some((header, head)) = read_head(input).await? else { return Ok(false) };
+    let Head::Reply(head) = head else {
+        return Err(broken("a server does not ask"));
+    };
+    let payload = read_payload(input, header.payload_bytes as usize).await?;
+    let waiting = lock(pending).as_mut().and_then(|waiting| waiting.remove(&head.id));
+    if let Some(reply) = waiting {
+        // The caller may have given up meanwhile.
+        let _ = reply.send(answer(head, payload));
+    }
+    Ok(true)
+}
+
+fn answer(head: ReplyHead, payload: Bytes) -> Result<Answer, Failure> {
+    let response = head.reply.result.map_err(Failure::Refused)?;
+    verify(&response, &payload, &head.checksums).map_err(|what| {
+        Failure::Mismatch(format!("bytes do not match their stored checksum: {what}"))
+    })?;
+    Ok(Answer { response, payload })
+}
+
+/// The next header and head; `None` at the clean end of the stream.
+async fn read_head(
+    input: &mut (impl AsyncRead + Unpin),
+) -> std::io::Result<Option<(Header, Head)>> {
+    let mut bytes = [0; Header::BYTES];
+    let first = input.read(&mut bytes).await?;
+    if first == 0 {
+        return Ok(None);
+    }
+    input.read_exact(&mut bytes[first..]).await?;
+    let header = Header::decode(&bytes).map_err(broken)?;
+    let mut tail = vec![0; header.tail_bytes()];
+    input.read_exact(&mut tail).await?;
+    let head = Head::decode(&header, &tail).map_err(broken)?;
+    Ok(Some((header, head)))
+}
+
+/// The payload's length was checked with the header.
+async fn read_payload(
+    input: &mut (impl AsyncRead + Unpin),
+    length: usize,
+) -> std::io::Result<Bytes> {
+    let mut payload = BytesMut::with_capacity(length);
+    let mut limited = input.take(length as u64);
+    while payload.len() < length {
+        if limited.read_buf(&mut payload).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(payload.freeze())
+}

@@ -1,0 +1,99 @@
+//! Lengths: drives [`crate::op::length`].
+
+use std::time::Duration;
+
+use gfs_types::ids::FileId;
+use gfs_types::message::client::{ChunkLocation, Entry, LeaseTarget, Request};
+use gfs_types::message::data::{DataRequest, DataResponse};
+use gfs_types::region::ChunkIndex;
+use tokio::time::Instant;
+
+use super::master::NoGood;
+use super::read::ended;
+use super::{Engine, attempt_until, odd_answer};
+use crate::error::Result;
+use crate::op::length::{Event, Session, Step};
+
+/// A server that is silent for this long is asked again, or left for another.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+impl Engine {
+    /// The length of a file: at least all that was acknowledged to anybody before the call.
+    pub(crate) async fn file_length(&self, file: FileId, doing: &str) -> Result<u64> {
+        let deadline = self.deadline();
+        let seen = self.remembered(|cache, _| cache.length(file));
+        // A file never gets shorter, so its last chunk is this one or one behind it.
+        let (guess, _) = self.chunk_size.locate(seen.saturating_sub(1));
+        let found = self.locate_page(file, guess, 2, deadline).await;
+        let found = found.map_err(|no| self.no_good(doing, no))?;
+        self.length_of(&found.entry, found.chunks, doing).await
+    }
+
+    /// The length of a file of which the master has just said `entry`, and where some of its chunks are.
+    pub(crate) async fn length_of(
+        &self,
+        entry: &Entry,
+        located: Vec<ChunkLocation>,
+        doing: &str,
+    ) -> Result<u64> {
+        let Some(last) = entry.chunks.checked_sub(1).filter(|_| !entry.length_is_final) else {
+            return Ok(entry.length);
+        };
+        let last = ChunkIndex(last);
+        let known = located.into_iter().find(|chunk| chunk.index == last);
+        let in_chunk = self.chunk_length(entry.id, last, known, self.deadline(), doing).await?;
+        let length = entry.length.max(self.chunk_size.file_offset(last) + in_chunk);
+        self.remembered(|cache, _| cache.saw_length(entry.id, length));
+        Ok(length)
+    }
+
+    /// The length of one chunk; `known` is where it is, if the master has just said so.
+    pub(crate) async fn chunk_length(
+        &self,
+        file: FileId,
+        index: ChunkIndex,
+        known: Option<ChunkLocation>,
+        deadline: Instant,
+        doing: &str,
+    ) -> Result<u64> {
+        let mut session = Session::new(self.seed());
+        if let Some(chunk) = known {
+            session.on(Event::Located(Ok(Some(chunk))));
+        }
+        while Instant::now() < deadline {
+            let event = match session.step().clone() {
+                Step::Locate => match self.locate(file, index, true, deadline).await {
+                    Ok(chunk) => Event::Located(Ok(chunk)),
+                    Err(NoGood::Refused(error)) => Event::Located(Err(error)),
+                    Err(no) => return Err(self.no_good(doing, no)),
+                },
+                Step::Inspect(chunk, replica) => {
+                    let until = attempt_until(deadline, ATTEMPT);
+                    let of = (chunk.handle, chunk.version);
+                    let answer = self.ask_plain(&replica, of, DataRequest::Inspect, until).await;
+                    Event::Inspected(answer.and_then(|answer| match answer.response {
+                        DataResponse::Replica(info) => Ok(info),
+                        other => Err(odd_answer(&other)),
+                    }))
+                }
+                Step::Lease => {
+                    let target = LeaseTarget::Index(index);
+                    let request = Request::Lease { file, target, not_version: None };
+                    match self.ask_master(request, deadline).await {
+                        Ok(_) => Event::Leased(Ok(())),
+                        Err(NoGood::Refused(error)) => Event::Leased(Err(error)),
+                        Err(no) => return Err(self.no_good(doing, no)),
+                    }
+                }
+                Step::Pause(ms) => {
+                    self.pause(ms, deadline).await;
+                    Event::Rested
+                }
+                Step::Done(length) => return Ok(length),
+                Step::End(end) => return Err(ended(doing, end)),
+            };
+            session.on(event);
+        }
+        Err(self.timed_out(doing, session.last(), false))
+    }
+}

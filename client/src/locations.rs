@@ -1,0 +1,217 @@
+//! What the client remembers of where chunks are and who takes their mutations: never file data (§2.3).
+//!
+//! Everything here is a hint. A chunkserver refuses what no longer holds, and then it is dropped.
+
+use std::collections::BTreeMap;
+
+use gfs_types::DurationMs;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::FileId;
+use gfs_types::message::client::{ChunkLocation, FileLocations, LeaseGrant};
+use gfs_types::region::ChunkIndex;
+use gfs_types::time::Instant;
+
+/// Chunks and leases that are remembered at once: about 30 MB. Beyond it everything is forgotten and asked again.
+pub(crate) const REMEMBERED_MAX: usize = 1 << 16;
+
+/// The cache. Time is handed in.
+#[derive(Debug, Default)]
+pub(crate) struct Locations {
+    chunks: BTreeMap<(FileId, ChunkIndex), Remembered<Option<ChunkLocation>>>,
+    leases: BTreeMap<(FileId, ChunkIndex), Remembered<LeaseGrant>>,
+    lengths: BTreeMap<FileId, u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Remembered<T> {
+    what: T,
+    until: Instant,
+}
+
+impl Locations {
+    /// Where a chunk is: `Some(None)` for a hole, `None` when nobody was asked yet.
+    pub(crate) fn chunk(
+        &self,
+        now: Instant,
+        file: FileId,
+        index: ChunkIndex,
+    ) -> Option<Option<ChunkLocation>> {
+        let known = self.chunks.get(&(file, index)).filter(|known| now < known.until)?;
+        Some(known.what.clone())
+    }
+
+    /// Takes an answer of the master about `count` chunks from `first` on. What it leaves out below the number of the
+    /// file's chunks are holes.
+    pub(crate) fn learn(
+        &mut self,
+        now: Instant,
+        first: ChunkIndex,
+        count: u64,
+        answer: &FileLocations,
+    ) {
+        self.make_room();
+        let file = answer.entry.id;
+        let until = now + DurationMs(answer.valid_ms);
+        let end = first.0.saturating_add(count).min(answer.entry.chunks);
+        for index in first.0..end {
+            self.chunks.insert((file, ChunkIndex(index)), Remembered { what: None, until });
+        }
+        for chunk in &answer.chunks {
+            let what = Some(chunk.clone());
+            self.chunks.insert((file, chunk.index), Remembered { what, until });
+        }
+        self.saw_length(file, answer.entry.length);
+    }
+
+    /// Who takes mutations of a chunk.
+    pub(crate) fn lease(
+        &self,
+        now: Instant,
+        file: FileId,
+        index: ChunkIndex,
+    ) -> Option<LeaseGrant> {
+        let known = self.leases.get(&(file, index)).filter(|known| now < known.until)?;
+        Some(known.what.clone())
+    }
+
+    /// The lease on the highest chunk that one is known of, for appends.
+    pub(crate) fn last_lease(&self, now: Instant, file: FileId) -> Option<LeaseGrant> {
+        let all = (file, ChunkIndex(0))..=(file, ChunkIndex(u64::MAX));
+        let (_, known) = self.leases.range(all).next_back()?;
+        (now < known.until).then(|| known.what.clone())
+    }
+
+    /// Takes a lease; what was known of the chunk's place is replaced by it.
+    pub(crate) fn granted(&mut self, now: Instant, file: FileId, grant: &LeaseGrant) {
+        self.make_room();
+        let until = now + DurationMs(grant.left_ms);
+        self.leases.insert((file, grant.index), Remembered { what: grant.clone(), until });
+        let what = Some(ChunkLocation {
+            index: grant.index,
+            handle: grant.handle,
+            version: grant.version,
+            length: 0,
+            primary: Some(grant.primary),
+            replicas: grant.members.clone(),
+        });
+        self.chunks.insert((file, grant.index), Remembered { what, until });
+    }
+
+    /// A mutation under this lease succeeded: the primary extends it while it is in use.
+    pub(crate) fn lease_used(&mut self, now: Instant, file: FileId, grant: &LeaseGrant) {
+        if let Some(known) = self.leases.get_mut(&(file, grant.index))
+            && known.what.version == grant.version
+        {
+            known.until = now + DurationMs(grant.left_ms);
+        }
+    }
+
+    /// Something of this version was refused: forget the lease and the place, unless newer ones are known.
+    pub(crate) fn refused(&mut self, file: FileId, index: ChunkIndex, version: ChunkVersion) {
+        let key = (file, index);
+        if self.leases.get(&key).is_some_and(|known| known.what.version <= version) {
+            self.leases.remove(&key);
+        }
+        let old = |known: &Remembered<Option<ChunkLocation>>| {
+            known.what.as_ref().is_none_or(|chunk| chunk.version <= version)
+        };
+        if self.chunks.get(&key).is_some_and(old) {
+            self.chunks.remove(&key);
+        }
+    }
+
+    /// Forgets the place of a chunk.
+    pub(crate) fn forget_chunk(&mut self, file: FileId, index: ChunkIndex) {
+        self.chunks.remove(&(file, index));
+    }
+
+    /// The greatest length of a file that anything said so far.
+    pub(crate) fn length(&self, file: FileId) -> u64 {
+        self.lengths.get(&file).copied().unwrap_or(0)
+    }
+
+    /// The file has at least this length.
+    pub(crate) fn saw_length(&mut self, file: FileId, length: u64) {
+        let known = self.lengths.entry(file).or_default();
+        *known = length.max(*known);
+    }
+
+    fn make_room(&mut self) {
+        if self.chunks.len() + self.leases.len() + self.lengths.len() >= REMEMBERED_MAX {
+            *self = Self::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::tests::{entry, grant, location};
+
+    const FILE: FileId = FileId(7);
+
+    fn ms(ms: u64) -> Instant {
+        Instant::from_ms(ms)
+    }
+
+    #[test]
+    fn an_answer_holds_for_its_time_and_what_it_leaves_out_are_holes() {
+        let mut cache = Locations::default();
+        let answer =
+            FileLocations { entry: entry(3, 100), chunks: vec![location(1, 5)], valid_ms: 1_000 };
+        cache.learn(ms(0), ChunkIndex(0), 1_000, &answer);
+        assert_eq!(cache.chunk(ms(999), FILE, ChunkIndex(0)), Some(None));
+        assert_eq!(cache.chunk(ms(999), FILE, ChunkIndex(1)), Some(Some(location(1, 5))));
+        assert_eq!(cache.chunk(ms(999), FILE, ChunkIndex(3)), None, "behind the end");
+        assert_eq!(cache.chunk(ms(1_000), FILE, ChunkIndex(1)), None, "too old");
+        assert_eq!(cache.length(FILE), 100);
+    }
+
+    #[test]
+    fn a_refusal_drops_the_version_it_speaks_of_and_no_newer_one() {
+        let mut cache = Locations::default();
+        cache.granted(ms(0), FILE, &grant(5));
+        cache.refused(FILE, ChunkIndex(0), ChunkVersion(4));
+        assert!(cache.lease(ms(1), FILE, ChunkIndex(0)).is_some());
+        cache.refused(FILE, ChunkIndex(0), ChunkVersion(5));
+        assert_eq!(cache.lease(ms(1), FILE, ChunkIndex(0)), None);
+        assert_eq!(cache.chunk(ms(1), FILE, ChunkIndex(0)), None);
+    }
+
+    #[test]
+    fn a_lease_lives_on_while_it_is_used() {
+        let mut cache = Locations::default();
+        let grant = LeaseGrant { left_ms: 100, ..grant(5) };
+        cache.granted(ms(0), FILE, &grant);
+        cache.lease_used(ms(90), FILE, &grant);
+        assert!(cache.last_lease(ms(189), FILE).is_some());
+        assert_eq!(cache.last_lease(ms(190), FILE), None);
+    }
+
+    #[test]
+    fn appends_go_to_the_highest_lease() {
+        let mut cache = Locations::default();
+        for index in [2, 0, 1] {
+            cache.granted(ms(0), FILE, &LeaseGrant { index: ChunkIndex(index), ..grant(5) });
+        }
+        cache.granted(ms(0), FileId(8), &LeaseGrant { index: ChunkIndex(9), ..grant(5) });
+        assert_eq!(cache.last_lease(ms(1), FILE).map(|g| g.index), Some(ChunkIndex(2)));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut cache = Locations::default();
+        for index in 0..2 * REMEMBERED_MAX as u64 {
+            cache.granted(ms(0), FILE, &LeaseGrant { index: ChunkIndex(index), ..grant(5) });
+            assert!(cache.chunks.len() + cache.leases.len() <= REMEMBERED_MAX + 2);
+        }
+    }
+
+    #[test]
+    fn lengths_only_grow() {
+        let mut cache = Locations::default();
+        cache.saw_length(FILE, 10);
+        cache.saw_length(FILE, 5);
+        assert_eq!(cache.length(FILE), 10);
+    }
+}

@@ -1,0 +1,146 @@
+//! The one long-lived stream to the primary master: many requests in flight, repeated by itself on a new stream when
+//! the old one breaks.
+//!
+//! Every request is safe to repeat: questions and leases by their nature, mutations by their request id. So a caller
+//! only ever waits for an answer or for its own deadline, however often the master restarts in between.
+
+mod connect;
+mod session;
+mod stream;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use gfs_types::message::client::{ClientWelcome, Reply, Request};
+use gfs_types::record::ConfigRecord;
+use gfs_types::topology::Topology;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+pub(crate) use session::{MutationError, Sessions};
+
+use crate::lock;
+
+/// Requests waiting for the stream; more make their callers wait.
+const QUEUE_MAX: usize = 1024;
+
+/// A cheap handle; the stream ends when the last one is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct MasterLink {
+    queue: mpsc::Sender<Call>,
+    state: Arc<State>,
+}
+
+/// What everybody wants to know of the link.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    welcome: Mutex<Option<ClientWelcome>>,
+    problem: Mutex<Option<String>>,
+    /// No master will ever do: why.
+    fatal: Mutex<Option<String>>,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Call {
+    request: Request,
+    sends: Arc<AtomicU32>,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// A reply, and how often its request was sent.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    pub(crate) sends: u32,
+}
+
+/// No reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// Time ran out.
+    TimedOut {
+        /// How often the request was sent; 0 is never.
+        sends: u32,
+        /// What is wrong with the link, if anything.
+        last: String,
+    },
+    /// It makes no sense to wait: the masters belong to another cluster.
+    Foreign {
+        /// How often the request was sent.
+        sends: u32,
+        /// Who they are.
+        reason: String,
+    },
+}
+
+impl MasterLink {
+    /// Starts the task that keeps the stream.
+    pub(crate) fn start(masters: Vec<String>, topology: Topology, seed: u64) -> Self {
+        let (queue, calls) = mpsc::channel(QUEUE_MAX);
+        let state = Arc::new(State::default());
+        let target = connect::Target { masters, topology };
+        tokio::spawn(stream::run(target, calls, Arc::clone(&state), seed));
+        Self { queue, state }
+    }
+
+    /// Waits for the answer, however often the stream breaks in between.
+    ///
+    /// Dropped, the request is not repeated any more.
+    pub(crate) async fn call(
+        &self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Answer, NoAnswer> {
+        let sends = Arc::new(AtomicU32::new(0));
+        let (reply, answer) = oneshot::channel();
+        let call = Call { request, sends: Arc::clone(&sends), reply };
+        let queue = &self.queue;
+        let exchange = async move {
+            queue.send(call).await.ok()?;
+            answer.await.ok()
+        };
+        let sent = || sends.load(Ordering::Relaxed);
+        match timeout_at(deadline, exchange).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(NoAnswer::Foreign { sends: sent(), reason: self.state.fatal_text() }),
+            Err(_) => Err(NoAnswer::TimedOut { sends: sent(), last: self.problem(sent()) }),
+        }
+    }
+
+    /// The last welcome, once there was one.
+    pub(crate) fn welcome(&self) -> Option<ClientWelcome> {
+        lock(&self.state.welcome).clone()
+    }
+
+    fn problem(&self, sends: u32) -> String {
+        lock(&self.state.problem).clone().unwrap_or_else(|| match sends {
+            0 => "the master takes no more requests".to_owned(),
+            _ => "the master is connected and does not answer".to_owned(),
+        })
+    }
+}
+
+impl State {
+    fn connected(&self, welcome: ClientWelcome) {
+        *lock(&self.welcome) = Some(welcome);
+        *lock(&self.problem) = None;
+    }
+
+    fn record(&self) -> Option<ConfigRecord> {
+        lock(&self.welcome).as_ref().map(|welcome| welcome.record.clone())
+    }
+
+    fn broken(&self, problem: String) {
+        tracing::debug!(problem, "no stream to the master");
+        *lock(&self.problem) = Some(problem);
+    }
+
+    fn fatal(&self, reason: String) {
+        *lock(&self.fatal) = Some(reason);
+    }
+
+    fn fatal_text(&self) -> String {
+        lock(&self.fatal).clone().unwrap_or_else(|| "the client's runtime is ending".to_owned())
+    }
+}

@@ -1,0 +1,142 @@
+//! The task behind the link: connect, repeat what has no answer yet, exchange, and again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gfs_protocol::pb;
+use gfs_types::fence::MasterEpoch;
+use gfs_types::limits::CONNECTION_REQUESTS_MAX;
+use gfs_types::message::client::Reply;
+use tokio::sync::mpsc;
+
+use super::connect::{Connection, NoMaster, Target, connect};
+use super::{Answer, Call, State};
+use crate::retry::Backoff;
+
+/// Requests with no answer yet, by their number on the stream.
+type Pending = BTreeMap<u64, Call>;
+
+/// How a stream ended.
+enum Ended {
+    /// It broke: why.
+    Broken(String),
+    /// Nobody asks any more.
+    Idle,
+}
+
+/// Runs until the last handle of the link is dropped, or the masters turn out to be another cluster's.
+pub(super) async fn run(
+    target: Target,
+    mut calls: mpsc::Receiver<Call>,
+    state: Arc<State>,
+    seed: u64,
+) {
+    let mut pending = Pending::new();
+    let mut backoff = Backoff::new(seed);
+    let mut next_id = 1;
+    loop {
+        let known = state.record();
+        let connected = tokio::select! {
+            connected = connect(&target, known.as_ref()) => connected,
+            () = abandoned(&calls) => return,
+        };
+        let problem = match connected {
+            Ok(connection) => {
+                state.connected(connection.welcome.clone());
+                backoff.reset();
+                match serve(connection, &mut calls, &mut pending, &mut next_id).await {
+                    Ended::Idle => return,
+                    Ended::Broken(problem) => problem,
+                }
+            }
+            // Dropping the queue and what is pending tells every caller, now and later.
+            Err(NoMaster::Foreign(reason)) => return state.fatal(reason),
+            Err(NoMaster::NotNow(problem)) => problem,
+        };
+        state.broken(problem);
+        pending.retain(|_, call| !call.reply.is_closed());
+        tokio::time::sleep(Duration::from_millis(backoff.pause_ms(0))).await;
+    }
+}
+
+/// Resolves when every handle is gone.
+async fn abandoned(calls: &mpsc::Receiver<Call>) {
+    // A receiver cannot be asked to wait for this; looking now and then is enough for a task that is ending.
+    while !calls.is_closed() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn serve(
+    connection: Connection,
+    calls: &mut mpsc::Receiver<Call>,
+    pending: &mut Pending,
+    next_id: &mut u64,
+) -> Ended {
+    let Connection { welcome, out, mut inbound } = connection;
+    let lowest = welcome.record.epoch;
+    for (id, call) in pending.iter() {
+        if !send(&out, *id, call) {
+            return Ended::Broken("the stream closed".to_owned());
+        }
+    }
+    loop {
+        tokio::select! {
+            call = calls.recv(), if pending.len() < CONNECTION_REQUESTS_MAX => {
+                let Some(call) = call else { return Ended::Idle };
+                if call.reply.is_closed() {
+                    continue;
+                }
+                let (id, sent) = (*next_id, send(&out, *next_id, &call));
+                *next_id += 1;
+                pending.insert(id, call);
+                if !sent {
+                    return Ended::Broken("the stream closed".to_owned());
+                }
+            }
+            message = inbound.message() => match message {
+                Ok(Some(message)) => {
+                    if let Err(problem) = receive(message, lowest, pending) {
+                        return Ended::Broken(problem);
+                    }
+                }
+                Ok(None) => return Ended::Broken("the master closed the stream".to_owned()),
+                Err(status) => return Ended::Broken(format!("the stream broke: {}", status.message())),
+            },
+        }
+    }
+}
+
+/// Whether the stream took it. Counted before: what may have left counts as sent.
+fn send(out: &mpsc::UnboundedSender<pb::ClientMessage>, id: u64, call: &Call) -> bool {
+    call.sends.fetch_add(1, Ordering::Relaxed);
+    let request = (id, call.request.clone()).into();
+    let kind = Some(pb::client_message::Kind::Request(request));
+    out.send(pb::ClientMessage { kind }).is_ok()
+}
+
+/// Hands an answer to its caller; an answer nobody waits for is dropped.
+fn receive(
+    message: pb::MasterMessage,
+    lowest: MasterEpoch,
+    pending: &mut Pending,
+) -> Result<(), String> {
+    let reply = match message.kind {
+        Some(pb::master_message::Kind::Reply(reply)) => reply,
+        Some(pb::master_message::Kind::Refused(error)) => return Err(error.message),
+        _ => return Err("the master sent what is no reply".to_owned()),
+    };
+    let (id, reply): (u64, Reply) =
+        reply.try_into().map_err(|error: gfs_types::Error| format!("bad reply: {error}"))?;
+    if reply.epoch < lowest {
+        return Err(format!("a reply of epoch {}, below {lowest}", reply.epoch));
+    }
+    if let Some(call) = pending.remove(&id) {
+        let sends = call.sends.load(Ordering::Relaxed);
+        // The caller may have given up meanwhile.
+        let _ = call.reply.send(Answer { reply, sends });
+    }
+    Ok(())
+}
