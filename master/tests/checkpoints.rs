@@ -1,6 +1,8 @@
 //! Damaged, missing and foreign checkpoints and logs: the older one and more log, or a refusal,
 //! never an empty or an older state.
 
+#![allow(clippy::unwrap_used, reason = "a failure in a helper of a test fails the test")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

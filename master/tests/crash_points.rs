@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use gfs_durable::fs::Fs;
 use gfs_durable::fs::sim::{CrashMode, SimFs};
+use gfs_master_core::invariants::check_durable;
 use gfs_types::fence::LogPosition;
 use support::engine::{Engine, History, new_cluster};
 
@@ -85,11 +86,11 @@ fn beginnings() -> Vec<SimFs> {
     let fresh = new_cluster(1);
     let with = |fs: &SimFs, operations: &[Operation]| {
         let fs = fs.kill();
-        let mut engine = Engine::start(&fs).unwrap();
+        let mut engine = Engine::start(&fs).expect("a beginning can be made");
         for operation in operations {
-            act(&mut engine, *operation).unwrap();
+            act(&mut engine, *operation).expect("a beginning can be made");
         }
-        engine.log.mark_durable().unwrap();
+        engine.log.mark_durable().expect("a beginning can be made");
         fs.crash(CrashMode::Nothing)
     };
     let fresh = with(&fresh, &[]);
@@ -133,6 +134,7 @@ fn check(fs: &SimFs, acknowledged: &History, whole: &History, context: &dyn Fn()
     let (position, digest) = (engine.state.position(), engine.state.digest());
     assert!(position >= acknowledged.acknowledged, "{}: lost what was acknowledged", context());
     assert_eq!(whole.digests.get(&position), Some(&digest), "{}: another history", context());
+    assert_eq!(check_durable(&engine.state), Ok(()), "{}", context());
     drop(engine);
     let again = Engine::recover(&after).unwrap_or_else(|error| panic!("{}: {error:#}", context()));
     assert_eq!(again.state.position(), position, "{}: the second start", context());

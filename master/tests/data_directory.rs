@@ -46,7 +46,7 @@ fn format(fs: &SimFs) -> Result<DataDir, lifecycle::LifecycleError> {
 
 fn format_blank(fs: &SimFs, blank: BlankDir) -> Result<DataDir, lifecycle::LifecycleError> {
     let disk: Arc<dyn Fs> = Arc::new(fs.clone());
-    let chunk_size = ChunkSize::new(1 << 20).unwrap();
+    let chunk_size = ChunkSize::new(1 << 20).expect("it is within its limits");
     let new = NewCluster { cluster: CLUSTER, master: MASTER, chunk_size };
     lifecycle::format(&disk, blank, new, options(CLUSTER))
 }

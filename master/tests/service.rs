@@ -1,5 +1,7 @@
 //! A whole master over loopback: what clients see of it, before and after a restart.
 
+#![allow(clippy::unwrap_used, reason = "a failure in a helper of a test fails the test")]
+
 mod support;
 
 use std::path::Path;

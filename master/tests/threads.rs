@@ -1,5 +1,7 @@
 //! The threads around the core on a simulated disk: driver, log and checkpoints together.
 
+#![allow(clippy::unwrap_used, reason = "a failure in a helper of a test fails the test")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

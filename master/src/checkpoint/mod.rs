@@ -1,7 +1,7 @@
 //! Checkpoints (§2.6.2): the durable state up to a log position, so that the log behind it can go.
 //!
 //! They are made beside the service: from the checkpoint before and the log, with the same `apply`
-//! ([ADR 0020](../../../docs/adr/0020-checkpoint-beside-the-service.md)). [`make`] keeps two of
+//! (docs/adr/0020-checkpoint-beside-the-service.md). [`make`] keeps two of
 //! them and the log from the older one on; [`newest_good`] takes the older one when the newest does
 //! not verify, and the longer log makes up for it.
 

@@ -143,6 +143,14 @@ fn every_flipped_byte_is_found() {
     }
 }
 
+/// Frozen: what an earlier version of the program wrote is read by every later one.
+#[test]
+fn the_golden_file_is_read_and_written_as_ever() {
+    let golden = include_bytes!("golden/config-record-1.json");
+    assert_eq!(decode(golden).unwrap(), a_record());
+    assert_eq!(encode(&a_record()), golden);
+}
+
 #[test]
 fn a_newer_file_is_called_newer() {
     let text = String::from_utf8(encode(&a_record())).unwrap();
