@@ -8,7 +8,10 @@ pub mod data_plane;
 pub mod driver;
 pub mod master_link;
 pub mod metrics;
+mod run;
 pub mod store;
+
+pub use run::run;
 
 /// The exit code after a sync failed: what was promised may be gone, and only a start can tell.
 pub const EXIT_DISK_FAILED: i32 = 70;

@@ -29,6 +29,8 @@ pub mod replica;
 pub mod report;
 mod secondary;
 mod sequence;
+#[cfg(test)]
+mod testing;
 pub mod view;
 
 pub use effect::{Effect, LocalWrite, Message, MessageBody, StoreOp};

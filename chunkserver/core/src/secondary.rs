@@ -22,11 +22,13 @@ pub(crate) struct Secondary {
     primary: Peer,
     /// Orders that are not acknowledged yet; the newest request for each.
     owed: BTreeMap<SerialNumber, Token>,
+    /// The last order of the lease: nothing follows it, so that clean stays clean.
+    end: Option<SerialNumber>,
 }
 
 impl Secondary {
     fn new(primary: Peer) -> Self {
-        Self { primary, owed: BTreeMap::new() }
+        Self { primary, owed: BTreeMap::new(), end: None }
     }
 
     /// Owes an answer for an order; an older request for the same order is told that the work goes on.
@@ -82,6 +84,8 @@ impl Replica {
         }
         if let Role::Secondary(secondary) = &mut self.role {
             secondary.owe(order.serial, token, out);
+            secondary.end =
+                secondary.end.or((order.kind == OrderKind::End).then_some(order.serial));
         }
         if self.retry.is_none() {
             self.carry_out(out);
@@ -175,8 +179,16 @@ impl Replica {
             }
             OrderKind::Pad | OrderKind::Sync => true,
             // Every mutation was committed before the end: what a clean replica holds is on all members.
-            OrderKind::End => order.committed.next() == order.serial,
+            OrderKind::End => {
+                order.committed.next() == order.serial && !self.sequence.has_after(order.serial)
+            }
         };
+        if let Role::Secondary(Secondary { end: Some(end), .. }) = self.role
+            && order.serial > end
+        {
+            let text = format!("chunk {}: its lease ended with order {end}", self.handle);
+            return Err(Error::stale(text));
+        }
         if fits && order.serial > order.committed && order.committed_length <= chunk {
             return Ok(());
         }

@@ -56,6 +56,11 @@ impl Sequence {
         self.waiting.contains_key(&serial)
     }
 
+    /// Whether a later one is here.
+    pub(crate) fn has_after(&self, serial: SerialNumber) -> bool {
+        self.waiting.last_key_value().is_some_and(|(last, _)| *last > serial)
+    }
+
     /// The next order to carry out, if it is here and no write is under way. It stays until
     /// [`Sequence::finished`].
     pub(crate) fn next(&self) -> Option<Order> {

@@ -7,6 +7,8 @@ mod local;
 mod requests;
 pub mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,0 +1,98 @@
+//! The addresses of a chunkserver: taken, and published in its data directory.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use anyhow::Context as _;
+use gfs_durable::atomic;
+use gfs_durable::fs::Fs;
+use gfs_types::config::ListenConfig;
+
+const FILE: &str = "address";
+
+/// Both listeners, and how others reach them.
+pub(super) struct Front {
+    pub(super) listener: TcpListener,
+    pub(super) http_listener: tokio::net::TcpListener,
+    /// `HOST:PORT` of the data plane.
+    pub(super) address: String,
+    /// `HOST:PORT` of health and metrics.
+    pub(super) http_address: String,
+}
+
+impl Front {
+    /// Takes both addresses; port 0 takes a free one.
+    pub(super) async fn listen(net: &ListenConfig) -> anyhow::Result<Self> {
+        let bind = async |key: &str, address: &str| {
+            let bound = tokio::net::TcpListener::bind(address).await;
+            bound.with_context(|| format!("cannot listen at `{address}` (`{key}`)"))
+        };
+        let data = bind("net.listen", &net.listen).await?;
+        let http_listener = bind("net.http_listen", &net.http_listen).await?;
+        let address = reached(net.advertise.as_deref(), data.local_addr()?);
+        let http_address = reached(net.advertise.as_deref(), http_listener.local_addr()?);
+        let listener = data.into_std()?;
+        listener.set_nonblocking(false)?;
+        Ok(Self { listener, http_listener, address, http_address })
+    }
+
+    /// Writes the file by which others on this machine find the addresses.
+    pub(super) fn publish(&self, fs: &dyn Fs, dir: &Path) -> anyhow::Result<()> {
+        let text = format!("data {}\nhttp {}\n", self.address, self.http_address);
+        atomic::replace(fs, &dir.join(FILE), text.as_bytes()).context("publishing the address")
+    }
+}
+
+/// Removes that file: nobody shall find addresses that nobody listens at.
+pub(super) fn unpublish(fs: &dyn Fs, dir: &Path) -> anyhow::Result<()> {
+    match fs.remove_file(&dir.join(FILE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context("removing the address of an earlier run")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How others reach a listener.
+fn reached(advertise: Option<&str>, local: SocketAddr) -> String {
+    match advertise {
+        Some(host) if host.contains(':') && !host.starts_with('[') => {
+            format!("[{host}]:{}", local.port())
+        }
+        Some(host) => format!("{host}:{}", local.port()),
+        None => local.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_reach_a_server_at_the_host_it_advertises() {
+        let local: SocketAddr = "127.0.0.1:7500".parse().unwrap();
+        assert_eq!(reached(None, local), "127.0.0.1:7500");
+        assert_eq!(reached(Some("pod-1.example"), local), "pod-1.example:7500");
+        assert_eq!(reached(Some("fd00::1"), local), "[fd00::1]:7500");
+        assert_eq!(reached(Some("[fd00::1]"), local), "[fd00::1]:7500");
+    }
+
+    #[tokio::test]
+    async fn the_file_names_the_ports_that_were_taken_and_goes_again() {
+        use gfs_durable::fs::real::RealFs;
+        let dir = tempfile::tempdir().unwrap();
+        let any = "127.0.0.1:0".to_owned();
+        let net = ListenConfig { listen: any.clone(), http_listen: any, advertise: None };
+        let front = Front::listen(&net).await.unwrap();
+        front.publish(&RealFs, dir.path()).unwrap();
+        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        let data = front.listener.local_addr().unwrap();
+        assert_eq!(text, format!("data {data}\nhttp {}\n", front.http_address));
+        let taken = ListenConfig { listen: data.to_string(), ..net };
+        let error = Front::listen(&taken).await.err().unwrap();
+        assert!(format!("{error:#}").contains(&data.to_string()), "{error:#}");
+        unpublish(&RealFs, dir.path()).unwrap();
+        unpublish(&RealFs, dir.path()).unwrap();
+        assert!(!dir.path().join(FILE).exists());
+    }
+}

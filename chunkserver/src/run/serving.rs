@@ -1,0 +1,170 @@
+//! Everything that runs once the data directory is known: store, driver, data plane, link to the master.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use gfs_chunkserver_core::Settings;
+use gfs_chunkserver_core::report::Holdings;
+use gfs_durable::fs::Fs;
+use gfs_telemetry::Health;
+use gfs_types::config::ChunkserverConfig;
+use gfs_types::limits::LEASE_CLOSE_MS;
+
+use crate::data_plane::{self, DataPlane, PeerLinks};
+use crate::driver::{self, Clock, Driver};
+use crate::master_link::{self, Identity, MasterLink, Obeyed};
+use crate::metrics::Metrics;
+use crate::store::{self, Store, StoreConfig};
+
+/// Threads that own replicas: more than the processors help nobody, fewer than two let a slow write hold all up.
+const SHARDS: (usize, usize) = (2, 8);
+/// Threads that look at the replicas when the store is opened.
+const OPEN_THREADS: usize = 8;
+/// The leases' end takes at most what their members are given for it, and a little more.
+const END_LEASES: Duration = Duration::from_millis(LEASE_CLOSE_MS.0 + 500);
+
+/// What was prepared.
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a ChunkserverConfig,
+    pub(super) identity: Identity,
+    pub(super) obeyed: Obeyed,
+    pub(super) listener: TcpListener,
+}
+
+/// The running server.
+pub(super) struct Serving {
+    driver: Driver,
+    data_plane: DataPlane,
+    link: MasterLink,
+    holdings: Arc<Mutex<Holdings>>,
+}
+
+impl Serving {
+    pub(super) async fn start(
+        fs: Arc<dyn Fs>,
+        parts: Parts<'_>,
+        health: Health,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let Parts { config, identity, obeyed, listener } = parts;
+        health.not_ready("opening the store");
+        let store_config = store_config(config, &identity, &obeyed)?;
+        let opening = tokio::task::spawn_blocking(move || Store::open(fs, store_config));
+        let (store, found) = opening.await?.context("the store cannot be opened")?;
+        tracing::info!(replicas = found.len(), session = identity.session.0, "the store is open");
+        health.not_ready("not registered with a master");
+        let store = Arc::new(store);
+        let clock = Clock::start();
+        let holdings = Arc::new(Mutex::new(Holdings::default()));
+        let (handle, inboxes) = driver::channels(shards());
+        let known = data_plane_identity(&identity)?;
+        let bounds = data_plane::Bounds {
+            pushed_bytes_max: config.push_buffer.0,
+            ..data_plane::Bounds::default()
+        };
+        let (outbox, outgoing) = master_link::outbox();
+        let driver = Driver::start(
+            handle.clone(),
+            inboxes,
+            driver::Parts {
+                settings: Settings {
+                    chunkserver: identity.chunkserver,
+                    session: identity.session,
+                    chunk_size: obeyed.chunk_size(),
+                },
+                store: store.clone(),
+                found,
+                peers: Arc::new(PeerLinks::new(known, bounds, handle.clone())),
+                outbox,
+                holdings: holdings.clone(),
+                clock,
+                metrics: metrics.clone(),
+            },
+        )?;
+        let data_plane = DataPlane::start(
+            listener,
+            data_plane::Parts {
+                identity: known,
+                bounds,
+                store: store.clone(),
+                driver: handle.clone(),
+                clock,
+                metrics: metrics.clone(),
+            },
+        )?;
+        let link = MasterLink::start(
+            master_link::Parts {
+                masters: config.masters.clone(),
+                identity,
+                obeyed,
+                driver: handle,
+                holdings: holdings.clone(),
+                store,
+                clock,
+                health,
+                metrics,
+            },
+            outgoing,
+        )?;
+        Ok(Self { driver, data_plane, link, holdings })
+    }
+
+    /// Gives the leases up, tells the master, and ends every thread. Takes a few seconds at most.
+    pub(super) async fn end(self) {
+        self.driver.handle().give_up_leases();
+        let started = Instant::now();
+        while self.leases() > 0 && started.elapsed() < END_LEASES {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let left = self.leases();
+        if left > 0 {
+            tracing::warn!(leases = left, "some leases could not be ended in order");
+        }
+        let Self { driver, data_plane, link, .. } = self;
+        let ending = tokio::task::spawn_blocking(move || {
+            link.stop();
+            data_plane.stop();
+            driver.stop();
+        });
+        if ending.await.is_err() {
+            tracing::error!("the end of the server panicked");
+        }
+    }
+
+    fn leases(&self) -> usize {
+        self.holdings.lock().unwrap_or_else(PoisonError::into_inner).lease_count()
+    }
+}
+
+fn store_config(
+    config: &ChunkserverConfig,
+    identity: &Identity,
+    obeyed: &Obeyed,
+) -> anyhow::Result<StoreConfig> {
+    Ok(StoreConfig {
+        dir: PathBuf::from(&config.dir),
+        cluster: identity.cluster.context("a formatted directory names its cluster")?,
+        chunk_size: obeyed.chunk_size(),
+        server: identity.chunkserver.to_string(),
+        boot: store::boot_id().context("the kernel does not tell its boot id")?,
+        reserve_bytes: config.reserve.0,
+        preallocate: true,
+        open_threads: OPEN_THREADS,
+    })
+}
+
+fn data_plane_identity(identity: &Identity) -> anyhow::Result<data_plane::Identity> {
+    Ok(data_plane::Identity {
+        cluster: identity.cluster.context("a formatted directory names its cluster")?,
+        me: identity.chunkserver,
+        session: identity.session,
+    })
+}
+
+fn shards() -> usize {
+    let processors = std::thread::available_parallelism().map_or(SHARDS.0, usize::from);
+    processors.clamp(SHARDS.0, SHARDS.1)
+}
