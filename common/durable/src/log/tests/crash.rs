@@ -178,8 +178,9 @@ fn two_operations_and_every_crash() {
     }
 }
 
+/// Half a minute: `RUSTFLAGS="--cfg soak" cargo test --profile ci -p gfs-durable three_operations`.
+#[cfg(soak)]
 #[test]
-#[ignore = "half a minute: for the soak"]
 fn three_operations_and_every_crash() {
     for first in STEPS {
         for second in STEPS {
