@@ -7,6 +7,10 @@ use gfs_types::message::data::{DataRequest, DataResponse, DataSource, Hop};
 use super::cluster::{Client, Server, bounds, cluster, data, pattern};
 use crate::data_plane::Bounds;
 
+/// Bytes of a full frame.
+const FRAME: usize = 1 << 20;
+const _: () = assert!(FRAME as u64 == FRAME_BYTES_MAX);
+
 fn push(seq: u64, chain: &[&Server]) -> DataRequest {
     let chain = chain.iter().map(|server| server.hop()).collect();
     DataRequest::Push { data: data(seq), chain, offset: 0 }
@@ -28,7 +32,7 @@ fn data_goes_down_the_chain_and_is_appended_on_every_replica() {
     let servers = cluster(3);
     let mut client = Client::connect(&servers[0]);
     let mut expected = Vec::new();
-    for (seq, length) in [(1, FRAME_BYTES_MAX as usize), (2, 100_000), (3, 70_000)] {
+    for (seq, length) in [(1, FRAME), (2, 100_000), (3, 70_000)] {
         let payload = pattern(length, length);
         let pushed = client.ask(&push(seq, &[&servers[1], &servers[2]]), &payload);
         assert_eq!(pushed.result.unwrap(), DataResponse::Done);
@@ -65,9 +69,9 @@ fn a_next_server_that_is_gone_does_not_fail_the_push_and_gets_the_data_from_the_
     let servers = cluster(2);
     let mut client = Client::connect(&servers[0]);
     let gone = Hop { chunkserver: servers[1].identity.me, address: "127.0.0.1:1".to_owned() };
-    let length = 3 * FRAME_BYTES_MAX as usize + 5;
+    let length = 3 * FRAME + 5;
     let payload = pattern(3, length);
-    for (index, part) in payload.chunks(FRAME_BYTES_MAX as usize).enumerate() {
+    for (index, part) in payload.chunks(FRAME).enumerate() {
         let data = data(10 + index as u64);
         let request = DataRequest::Push { data, chain: vec![gone.clone()], offset: 0 };
         assert_eq!(client.ask(&request, part).result.unwrap(), DataResponse::Done);
@@ -84,7 +88,7 @@ fn a_full_push_buffer_is_busy_and_free_again_when_the_data_was_used() {
     server.create();
     server.grant(&[&server]);
     let mut client = Client::connect(&server);
-    let payload = pattern(1, FRAME_BYTES_MAX as usize);
+    let payload = pattern(1, FRAME);
     for seq in [1, 2] {
         assert!(client.ask(&push(seq, &[]), &payload).result.is_ok());
     }
