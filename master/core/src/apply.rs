@@ -72,6 +72,7 @@ impl Durable {
                     self.hide(position, record.wall, *id, path, false)?;
                 }
                 self.check_free(*entry)?;
+                self.check_open(*parent)?;
                 self.tree.relocate(*entry, *parent, name)?;
                 return self.facts(*entry).map(Outcome::Entry);
             }
@@ -79,6 +80,7 @@ impl Durable {
                 self.hide(position, record.wall, *entry, path, *purge)?;
             }
             Change::Undeleted { entry, parent, name } => {
+                self.check_open(*parent)?;
                 self.trash.take(*entry).ok_or_else(|| format!("{entry} is not in the trash"))?;
                 self.tree.relocate(*entry, *parent, name)?;
                 return self.facts(*entry).map(Outcome::Entry);
@@ -117,11 +119,13 @@ impl Durable {
         if replication == 0 || replication > REPLICATION_MAX {
             return Err(format!("{replication} replicas of a chunk cannot be"));
         }
+        self.check_open(parent)?;
         let body = FileNode { attributes, replication, ..FileNode::default() };
         self.tree.insert(file, parent, name, NodeBody::File(body))
     }
 
     fn make_directories(&mut self, parent: FileId, made: &[(FileId, String)]) -> Applied<()> {
+        self.check_open(parent)?;
         let mut parent = parent;
         for (id, name) in made {
             self.tree.insert(*id, parent, name, NodeBody::Directory(Box::default()))?;
@@ -134,6 +138,14 @@ impl Durable {
     fn check_free(&self, entry: FileId) -> Applied<()> {
         if entry.0 <= TRASH_ID.0 || self.tree.is_within(entry, TRASH_ID) {
             return Err(format!("{entry} may not be moved"));
+        }
+        Ok(())
+    }
+
+    /// Nothing is put into the trash but what is deleted.
+    fn check_open(&self, parent: FileId) -> Applied<()> {
+        if self.tree.is_within(parent, TRASH_ID) {
+            return Err(format!("{parent} lies in the trash"));
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Birth of chunks: one record, empty replicas at version 1, then the lease.
 
-use gfs_types::Error;
 use gfs_types::ids::{ChunkHandle, FileId};
 use gfs_types::limits::{MEMBER_WAIT_MS, REPLICAS_MIN};
 use gfs_types::message::control::Command;
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
+use gfs_types::{DurationMs, Error};
 
 use crate::Master;
 use crate::chunks::FIRST_VERSION;
@@ -14,6 +14,9 @@ use crate::placement::{Candidate, pick};
 use crate::raise::{Round, Stage, Waiter, Work, busy};
 use crate::record::Change;
 use crate::registry::ServerIndex;
+
+/// So long after a start, a birth waits for as many chunkservers as it wants, since more may come than ever were seen.
+const FIRST_WAIT_MS: DurationMs = DurationMs(1_000);
 
 impl Master {
     /// Makes a chunk of a file, for those who wait.
@@ -61,11 +64,12 @@ impl Master {
                 recent: server.recent,
             })
             .collect();
-        let young = self.serving_since().is_some_and(|since| now < since + MEMBER_WAIT_MS);
-        if young && candidates.len() < goal.min(ever) {
+        let younger_than = |age| self.serving_since().is_some_and(|since| now < since + age);
+        let expected = if younger_than(FIRST_WAIT_MS) { goal } else { goal.min(ever) };
+        if younger_than(MEMBER_WAIT_MS) && candidates.len() < expected {
             return Err(busy(
                 format!(
-                    "{} of {ever} chunkservers are back since the master started; try again in a moment",
+                    "{} of {expected} chunkservers have come since the master started; try again in a moment",
                     candidates.len()
                 ),
                 100,

@@ -84,6 +84,7 @@ impl Master {
         }
         let server = registered.index;
         let ended = self.soft.leases.end_older(server, who.session);
+        self.soft.leases.end_unnamed(server, who.session, &who.leases);
         self.lost_answers(server);
         let (Some(cluster), heartbeat_ms) = (self.durable.cluster(), self.settings.heartbeat_ms.0)
         else {

@@ -120,6 +120,23 @@ impl Leases {
         self.table.get(&handle)
     }
 
+    /// A run registered again and did not name these leases: it does not have them (any more).
+    pub(crate) fn end_unnamed(
+        &mut self,
+        primary: ServerIndex,
+        session: ProcessSession,
+        named: &[gfs_types::message::control::HeldLease],
+    ) {
+        for (handle, lease) in &mut self.table {
+            let its = lease.primary == primary && lease.session == session;
+            let held =
+                || named.iter().any(|one| one.handle == *handle && one.version == lease.version);
+            if its && !held() {
+                lease.expires = lease.granted;
+            }
+        }
+    }
+
     /// Drops those that are over.
     pub(crate) fn sweep(&mut self, now: Instant) {
         self.table.retain(|_, lease| now < lease.expires);

@@ -6,5 +6,6 @@ mod dedup;
 mod namespace;
 mod raises;
 mod reference;
+mod replay;
 mod time;
 mod world;

@@ -273,12 +273,19 @@ fn read_node(r: &mut Reader<'_>, kind: EntryKind) -> Result<Node, CodecError> {
         EntryKind::Directory => NodeBody::Directory(Box::default()),
         EntryKind::File => NodeBody::File(FileNode {
             length: r.num()?,
-            replication: r.byte_to("replication", REPLICATION_MAX)?,
+            replication: read_replication(r)?,
             attributes: read_attributes(r)?,
             ..FileNode::default()
         }),
     };
     Ok(Node { generation, parent, name, body })
+}
+
+fn read_replication(r: &mut Reader<'_>) -> Result<u8, CodecError> {
+    match r.byte_to("replication", REPLICATION_MAX)? {
+        0 => Err(CodecError::Value { what: "replication", value: 0 }),
+        replication => Ok(replication),
+    }
 }
 
 fn read_trashed(r: &mut Reader<'_>) -> Result<(LogPosition, Trashed), CodecError> {

@@ -81,6 +81,14 @@ fn what_is_written_is_loaded() {
     }
 }
 
+/// Other bytes are another format: give it another version.
+#[test]
+fn the_bytes_are_frozen() {
+    let blank: Vec<u8> = all(&Durable::blank()).concat();
+    assert_eq!(blank[..9], [HEAD, 1, 0, 0, 0, 0, 0, 0, ITEMS]);
+    assert_eq!(sample().digest(), 0x7ca0_ba5c_1f31_326b);
+}
+
 #[test]
 fn a_large_state_has_many_bounded_sections() {
     let mut durable = formatted();

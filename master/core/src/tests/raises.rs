@@ -269,6 +269,22 @@ fn leases_named_at_registration_are_adopted() {
 }
 
 #[test]
+fn a_lease_that_its_run_does_not_name_when_it_comes_again_is_over() {
+    let (mut world, file, grant) = World::with_chunk();
+    let (handle, primary) = (grant.handle, grant.primary.0);
+    let members = vec![ServerUid(1), ServerUid(2), ServerUid(3)];
+    let held = HeldLease { handle, version: V1, left_ms: 9_000, members };
+    world.register(primary, 1, vec![held]);
+    world.page(primary, &[holds(handle, 1, 0)]);
+    let (request, out) = world.ask_lease(file, None);
+    assert_eq!(lease(&out, request).unwrap().version, V1, "named: it goes on");
+    world.register(primary, 1, Vec::new());
+    world.page(primary, &[holds(handle, 1, 0)]);
+    let (_, out) = world.ask_lease(file, None);
+    assert_eq!(raises(&world, &out).len(), 3);
+}
+
+#[test]
 fn a_version_the_client_cannot_use_is_replaced_with_the_primary_in_the_new_one() {
     let (mut world, file, grant) = World::with_chunk();
     let handle = grant.handle;
