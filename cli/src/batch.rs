@@ -111,14 +111,28 @@ pub(crate) async fn run(args: &BatchArgs, client: &Client) -> Result<()> {
     Err(Failure::reported(1))
 }
 
-fn answer(id: u64, outcome: Result<Value>) -> Value {
-    match outcome {
-        Ok(ok) => json!({ "id": id, "ok": ok }),
-        Err(failure) => {
-            let kind = failure.kind.to_string();
-            json!({ "id": id, "error": { "kind": kind, "message": failure.message } })
-        }
-    }
+/// The answer to one line.
+#[derive(Debug, Serialize)]
+struct Answer {
+    /// The line's number, from 1.
+    id: u64,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Ok(Value),
+    Error { kind: String, message: String },
+}
+
+fn answer(id: u64, outcome: Result<Value>) -> Answer {
+    let outcome = match outcome {
+        Ok(ok) => Outcome::Ok(ok),
+        Err(failure) => Outcome::Error { kind: failure.kind.to_string(), message: failure.message },
+    };
+    Answer { id, outcome }
 }
 
 /// Lines of stdin with their numbers, from a thread that is not waited for.
@@ -210,6 +224,7 @@ async fn write(args: WriteText, client: &Client) -> Result<Value> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use gfs_types::ErrorKind;
 
     #[test]
     fn lines_are_quoted_as_in_a_shell() {
@@ -230,7 +245,7 @@ mod tests {
     fn a_wrong_line_is_an_answer_like_any_other() {
         for line in ["mkdir 'x", "frobnicate /x", "mv /a", "read /a one 2", "--help", "status x"] {
             let failure = parse(line).unwrap_err();
-            let answer = answer(7, Err(failure));
+            let answer = serde_json::to_value(answer(7, Err(failure))).unwrap();
             assert_eq!((&answer["id"], &answer["error"]["kind"]), (&7.into(), &"Invalid".into()));
             let message = answer["error"]["message"].as_str().unwrap();
             assert!(!message.is_empty() && !message.contains('\n'), "{line}: {message:?}");
@@ -239,9 +254,12 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_is_an_object() {
-        let answer = answer(3, done(Ok(())));
-        assert_eq!(answer.to_string(), r#"{"id":3,"ok":{}}"#);
+    fn an_answer_names_its_line_first() {
+        let text = |outcome| serde_json::to_string(&answer(3, outcome)).unwrap();
+        assert_eq!(text(done(Ok(()))), r#"{"id":3,"ok":{}}"#);
+        let failure = Failure::of_kind(ErrorKind::NotFound, "no");
+        let expected = r#"{"id":3,"error":{"kind":"NotFound","message":"no"}}"#;
+        assert_eq!(text(Err(failure)), expected);
     }
 
     #[test]

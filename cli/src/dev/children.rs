@@ -20,6 +20,8 @@ pub(crate) type Ended = (Role, std::io::Result<ExitStatus>);
 #[derive(Default)]
 pub(crate) struct Children {
     waiting: FuturesUnordered<Pin<Box<dyn Future<Output = Ended>>>>,
+    /// Whether there ever was one, and so a log.
+    any: bool,
 }
 
 impl Children {
@@ -42,8 +44,14 @@ impl Children {
         if let Some(pid) = child.id() {
             pids.insert(role, pid.to_string());
         }
+        self.any = true;
         self.waiting.push(Box::pin(async move { (role, child.wait().await) }));
         tables::write(&layout.pids(), &pids)
+    }
+
+    /// Whether any role was started.
+    pub(crate) fn any(&self) -> bool {
+        self.any
     }
 
     /// The next child to end; waits for ever when there is none. Cancel safe.

@@ -43,7 +43,8 @@ pub(super) async fn run(args: DevArgs) -> Result<u8> {
     let mut cluster = Foreground { layout, plan, children: Children::default(), all_well: true };
     let outcome = cluster.live(&args, &mut signals).await;
     let ended = cluster.end(&mut signals).await;
-    if outcome.is_ok() && cluster.all_well {
+    let all_well = outcome.is_ok() && cluster.all_well;
+    if all_well || !cluster.children.any() {
         home.leave()?;
     } else {
         home.keep();

@@ -40,7 +40,8 @@ pub(crate) async fn run(dir: &Path, role: Role) -> Result<()> {
 fn write_config(layout: &Layout, plan: &Plan, role: Role, addresses: &Table) -> Result<()> {
     let known = addresses.get(&role);
     let master = addresses.get(&Role::Master).ok_or_else(|| {
-        Failure::new("this cluster never came up; start it with `gfs dev --dir DIR`")
+        let dir = layout.dir().display();
+        Failure::new(format!("this cluster never came up; start it with `gfs dev --dir {dir}`"))
     })?;
     match role {
         // Others know the master by this address: it comes back there or not at all.

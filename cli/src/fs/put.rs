@@ -240,7 +240,7 @@ async fn look(client: &Client, path: &str) -> Result<There> {
 fn total(sources: &[PathBuf]) -> Option<u64> {
     let length = |path: &PathBuf| {
         let metadata = std::fs::metadata(path).ok()?;
-        metadata.is_file().then(|| metadata.len())
+        metadata.is_file().then_some(metadata.len())
     };
     sources.iter().map(length).sum()
 }
