@@ -1,31 +1,31 @@
 //! A master from its start to its clean end.
 
+mod membership;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use gfs_durable::data_dir::{BlankDir, DataDir, Opened};
+use gfs_durable::data_dir::{DataDir, Opened};
 use gfs_durable::fs::Fs;
 use gfs_durable::fs::real::RealFs;
-use gfs_durable::log::LogOptions;
 use gfs_master_core::Settings;
 use gfs_membership::record::ConfigRecord;
+use gfs_membership::store::file::FileStore;
 use gfs_telemetry::Health;
-use gfs_types::Error;
 use gfs_types::config::MasterConfig;
-use gfs_types::ids::{ClusterUid, ServerUid};
-use gfs_types::region::ChunkSize;
+use gfs_types::ids::ServerUid;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::duties;
 use crate::fatal::Fatal;
 use crate::front::{self, Front};
-use crate::lifecycle::{self, NewCluster};
+use crate::lifecycle;
 use crate::metrics::Metrics;
-use crate::oplog::{self, Recovered};
+use crate::oplog::Recovered;
 use crate::outbox::Outbox;
 use crate::running::{Parts, Running};
 use crate::server::{self, FormatOrder, Member, Service, Standing};
@@ -105,6 +105,8 @@ struct Shell {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     http: JoinHandle<std::io::Result<()>>,
     running: Option<Running>,
+    /// Locked until everything is written.
+    held: Option<(DataDir, FileStore)>,
     told: mpsc::UnboundedSender<Event>,
 }
 
@@ -140,6 +142,7 @@ impl Shell {
             server,
             http,
             running,
+            held: None,
             told,
         })
     }
@@ -166,78 +169,15 @@ impl Shell {
             data_dir.expect_cluster(cluster)?;
         }
         let session = data_dir.next_session()?;
-        let (record, _store) = lifecycle::config_record(self.fs.clone(), &data_dir)?;
+        let (record, store) = lifecycle::config_record(self.fs.clone(), &data_dir)?;
         let master = data_dir.format().own_uid;
+        self.held = Some((data_dir, store));
         tracing::info!(cluster = %record.cluster, %master, session = session.0, "recovering");
-        let recovered = tokio::select! {
-            recovered = self.recover(record.cluster) => recovered?,
-            () = &mut shutdown => return Ok(()),
+        let Some(recovered) = self.recover(record.cluster, &mut shutdown).await? else {
+            return Ok(());
         };
         self.serve(recovered, record, master).await?;
         self.attend(&mut shutdown).await
-    }
-
-    /// Formats a blank directory: by the configuration at once, else when somebody says so. `None`:
-    /// the end came first.
-    async fn formatted(
-        &mut self,
-        blank: BlankDir,
-        shutdown: &mut (impl Future<Output = ()> + Unpin),
-    ) -> anyhow::Result<Option<DataDir>> {
-        if let Some(cluster) = self.config.format {
-            return self.format(blank, cluster).await.map(Some);
-        }
-        self.standing.send_replace(Standing::Blank);
-        self.health.not_ready("blank: this master belongs to no cluster yet; format it");
-        tracing::warn!(dir = %self.dir.display(), "the data directory is blank: waiting to be formatted");
-        self.tell(Event::Blank);
-        let order = tokio::select! {
-            Some(order) = self.orders.recv() => order,
-            () = shutdown => return Ok(None),
-        };
-        self.standing.send_replace(Standing::Starting);
-        let data_dir = self.format(blank, order.cluster).await;
-        let own = data_dir.as_ref().map(|data_dir| data_dir.format().own_uid);
-        let told = match own {
-            Ok(own) => Ok(gfs_membership::record::first(order.cluster, own)),
-            Err(error) => Err(Error::internal(format!("not formatted: {error:#}"))),
-        };
-        // Whoever asked may be gone; it can ask again.
-        let _ = order.done.send(told);
-        data_dir.map(Some)
-    }
-
-    async fn format(&self, blank: BlankDir, cluster: ClusterUid) -> anyhow::Result<DataDir> {
-        let chunk_size = ChunkSize::new(self.config.chunk_size.0)?;
-        let new = NewCluster { cluster, master: ServerUid(random_u128()?), chunk_size };
-        let (fs, options) = (self.fs.clone(), self.log_options(cluster));
-        let data_dir = blocking(move || lifecycle::format(&fs, blank, new, options)).await?;
-        tracing::info!(%cluster, master = %new.master, "formatted");
-        Ok(data_dir)
-    }
-
-    fn log_options(&self, cluster: ClusterUid) -> LogOptions {
-        // The log wants whole sectors.
-        let segment_bytes = self.config.log_segment_size.0 / 512 * 512;
-        LogOptions { segment_bytes, ..LogOptions::new(cluster) }
-    }
-
-    async fn recover(&self, cluster: ClusterUid) -> anyhow::Result<Recovered> {
-        let (fs, dir) = (self.fs.clone(), self.dir.clone());
-        let options = self.log_options(cluster);
-        let begin = Instant::now();
-        let recovered = blocking(move || oplog::recover(&fs, &dir, options)).await?;
-        let last = recovered.state.position();
-        let took = begin.elapsed();
-        self.metrics.replayed(recovered.checkpoint, last, recovered.replayed, took);
-        tracing::info!(
-            checkpoint = recovered.checkpoint.0,
-            log_pos = last.0,
-            records = recovered.replayed,
-            ?took,
-            "recovered"
-        );
-        Ok(recovered)
     }
 
     /// Starts the threads and, if the record names this master, the service.
@@ -331,12 +271,6 @@ impl Shell {
 async fn ending(mut standing: watch::Receiver<Standing>) {
     // An error says that the shell itself is gone.
     let _ = standing.wait_for(|standing| matches!(standing, Standing::Ending)).await;
-}
-
-fn random_u128() -> anyhow::Result<u128> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(u128::from_le_bytes(bytes))
 }
 
 /// Runs what blocks on the disk beside the runtime's own threads.

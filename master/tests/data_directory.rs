@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use gfs_durable::data_dir::{BlankDir, DataDir, Opened, Role};
 use gfs_durable::fs::Fs;
@@ -53,7 +54,7 @@ fn format_blank(fs: &SimFs, blank: BlankDir) -> Result<DataDir, lifecycle::Lifec
 
 fn recover(fs: &SimFs, cluster: ClusterUid) -> Result<oplog::Recovered, oplog::RecoverError> {
     let disk: Arc<dyn Fs> = Arc::new(fs.clone());
-    oplog::recover(&disk, Path::new(DIR), options(cluster))
+    oplog::recover(&disk, Path::new(DIR), options(cluster), &AtomicBool::new(false))
 }
 
 #[test]
@@ -140,4 +141,15 @@ fn the_record_survives_and_is_not_made_anew() {
     damaged.open(&path, gfs_durable::fs::Open::Write).unwrap().set_len(3).unwrap();
     let error = lifecycle::config_record(damaged, &data_dir).unwrap_err().to_string();
     assert!(error.contains("config-record.json"), "{error}");
+}
+
+#[test]
+fn a_recovery_that_is_stopped_says_so_and_changes_nothing() {
+    let fs = SimFs::new(1);
+    drop(format(&fs).unwrap());
+    let disk: Arc<dyn Fs> = Arc::new(fs.clone());
+    let stop = AtomicBool::new(true);
+    let stopped = oplog::recover(&disk, Path::new(DIR), options(CLUSTER), &stop);
+    assert!(matches!(stopped, Err(oplog::RecoverError::Stopped)));
+    assert_eq!(recover(&fs, CLUSTER).unwrap().state.position(), LogPosition(1));
 }

@@ -5,10 +5,11 @@ pub mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gfs_durable::fs::Fs;
-use gfs_durable::log::{Expected, Log, LogError, LogOptions, OpenError};
+use gfs_durable::log::{BoxError, Expected, Log, LogError, LogOptions, OpenError};
 use gfs_master_core::Durable;
 use gfs_types::fence::LogPosition;
 use gfs_types::ids::ClusterUid;
@@ -52,6 +53,9 @@ pub enum RecoverError {
     /// The disk failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The master was told to end meanwhile.
+    #[error("the recovery was stopped, since the master ends")]
+    Stopped,
     /// Checkpoint or log of somebody else.
     #[error("{}: what it holds belongs to {found}, the data directory to cluster {expected}", dir.display())]
     OtherCluster {
@@ -72,14 +76,15 @@ fn chain(error: &OpenError) -> String {
     }
 }
 
-/// Loads the newest good checkpoint and replays the log behind it.
+/// Loads the newest good checkpoint and replays the log behind it. `stop` ends a long replay early.
 ///
 /// # Errors
-/// What is in the directory is damaged, or the disk failed. Nothing was changed then.
+/// What is in the directory is damaged, the disk failed, or it was stopped. Nothing was changed then.
 pub fn recover(
     fs: &Arc<dyn Fs>,
     dir: &Path,
     options: LogOptions,
+    stop: &AtomicBool,
 ) -> Result<Recovered, RecoverError> {
     let expected_cluster = options.cluster_uid;
     let checkpoints = dir.join(CHECKPOINT_DIR);
@@ -89,17 +94,24 @@ pub fn recover(
     let checkpoint = state.position();
     let mut progress = Progress::new();
     let expected = Expected { from: checkpoint.next(), durable_at_least };
-    let log = Log::open(
-        fs.clone(),
-        &dir.join(LOG_DIR),
-        options,
-        expected,
-        &mut |at, epoch, bytes: &[u8]| {
+    let log =
+        Log::open(fs.clone(), &dir.join(LOG_DIR), options, expected, &mut |at,
+                                                                           epoch,
+                                                                           bytes: &[u8]|
+         -> Result<
+            (),
+            BoxError,
+        > {
             progress.record(at);
-            state.replay(at, epoch, bytes)
-        },
-    )
-    .map_err(RecoverError::Log)?;
+            if stop.load(Ordering::Relaxed) {
+                return Err("the master ends".into());
+            }
+            Ok(state.replay(at, epoch, bytes)?)
+        });
+    if stop.load(Ordering::Relaxed) {
+        return Err(RecoverError::Stopped);
+    }
+    let log = log.map_err(RecoverError::Log)?;
     assert_eq!(state.position(), log.positions().last, "the replay ends where the log does");
     if state.cluster() != Some(expected_cluster) {
         let found = state.cluster().map_or("nobody".to_owned(), |uid| format!("cluster {uid}"));

@@ -13,7 +13,7 @@ pub struct PrepareThread {
 }
 
 impl PrepareThread {
-    /// Starts it, with a first segment to make.
+    /// Starts it.
     ///
     /// # Errors
     /// No thread can be started.
@@ -22,9 +22,7 @@ impl PrepareThread {
         let thread = std::thread::Builder::new()
             .name("log-prepare".to_owned())
             .spawn(move || run(&preparer, &woken))?;
-        let this = Self { wake: Some(wake), thread: Some(thread) };
-        this.wake();
-        Ok(this)
+        Ok(Self { wake: Some(wake), thread: Some(thread) })
     }
 
     /// A segment is wanted soon; costs nothing when one is ready.

@@ -45,7 +45,7 @@ pub fn start(log: Log, around: Surroundings) -> std::io::Result<JoinHandle<Optio
     std::thread::Builder::new().name("log".to_owned()).spawn(move || {
         let _guard = around.fatal.on_panic("log");
         let fatal = around.fatal.clone();
-        let mut writer = Writer { log, around, prepare, bytes_since_due: 0 };
+        let mut writer = Writer { log, around, prepare, bytes_since_due: 0, sixteenths: u64::MAX };
         match writer.run() {
             Ok(()) => Some(writer.log),
             Err((what, error)) => {
@@ -61,6 +61,8 @@ struct Writer {
     around: Surroundings,
     prepare: PrepareThread,
     bytes_since_due: u64,
+    /// How much of the current segment was left when the next one was last asked for.
+    sixteenths: u64,
 }
 
 type Failure = (&'static str, LogError);
@@ -96,11 +98,18 @@ impl Writer {
         if self.bytes_since_due >= self.around.checkpoint_log_bytes {
             self.bytes_since_due = 0;
             self.around.due.at(durable);
+        }
+        self.ask_for_the_next_segment();
+    }
+
+    /// From half of a segment on, and again with every sixteenth, should the disk have been full.
+    fn ask_for_the_next_segment(&mut self) {
+        let sixteenth = (self.around.checkpoint_log_bytes / 16).max(1);
+        let left = self.log.segment_bytes_left() / sixteenth;
+        if left < 8 && left != self.sixteenths {
             self.prepare.wake();
         }
-        if self.log.segment_bytes_left() < self.around.checkpoint_log_bytes / 2 {
-            self.prepare.wake();
-        }
+        self.sixteenths = left;
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use gfs_durable::data_dir::Opened;
 use gfs_durable::fs::Fs;
@@ -76,7 +77,7 @@ pub struct Engine {
 impl Engine {
     pub fn recover(fs: &SimFs) -> anyhow::Result<Recovered> {
         let fs: Arc<dyn Fs> = Arc::new(fs.clone());
-        Ok(oplog::recover(&fs, Path::new(DIR), options())?)
+        Ok(oplog::recover(&fs, Path::new(DIR), options(), &AtomicBool::new(false))?)
     }
 
     /// Recovers, serves, and opens a session.
@@ -89,7 +90,8 @@ impl Engine {
     }
 
     fn over(fs: Arc<dyn Fs>, mut history: History) -> anyhow::Result<Self> {
-        let Recovered { log, state, .. } = oplog::recover(&fs, Path::new(DIR), options())?;
+        let Recovered { log, state, .. } =
+            oplog::recover(&fs, Path::new(DIR), options(), &AtomicBool::new(false))?;
         let group = GroupCommit::new(state.position());
         history.digests.insert(state.position(), state.digest());
         let settings = Settings { random: 0x1234_5678, ..Settings::default() };
