@@ -19,12 +19,18 @@ pub(super) struct Job {
     pub(super) op: StoreOp,
 }
 
+/// The way to each shard's flusher, and the threads.
+pub(super) struct Flushers {
+    pub(super) jobs: Vec<Sender<Job>>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+}
+
 /// One thread for each shard; it ends when its shard does.
 pub(super) fn start(
     shards: usize,
     store: &Arc<Store>,
     driver: &DriverHandle,
-) -> std::io::Result<(Vec<Sender<Job>>, Vec<JoinHandle<()>>)> {
+) -> std::io::Result<Flushers> {
     let mut jobs = Vec::new();
     let mut threads = Vec::new();
     for index in 0..shards {
@@ -34,7 +40,7 @@ pub(super) fn start(
         threads.push(thread.spawn(move || run(&receiver, &store, &driver))?);
         jobs.push(sender);
     }
-    Ok((jobs, threads))
+    Ok(Flushers { jobs, threads })
 }
 
 fn run(jobs: &Receiver<Job>, store: &Store, driver: &DriverHandle) {

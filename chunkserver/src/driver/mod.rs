@@ -33,6 +33,7 @@ pub use handle::{DriverHandle, Inboxes, channels};
 use crate::metrics::Metrics;
 pub use crate::store::Payload;
 use crate::store::{Found, Store};
+use flusher::Flushers;
 use shard::Shard;
 
 /// Asked by the data plane. Bytes are verified against their checksums before they come here.
@@ -193,8 +194,8 @@ impl Driver {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(handle: DriverHandle, inboxes: Inboxes, parts: Parts) -> std::io::Result<Self> {
-        let (jobs, flushers) = flusher::start(inboxes.0.len(), &parts.store, &handle)?;
-        let mut threads = flushers;
+        let Flushers { jobs, mut threads } =
+            flusher::start(inboxes.0.len(), &parts.store, &handle)?;
         let mut found: Vec<Vec<(ChunkHandle, Recovered)>> = vec![Vec::new(); inboxes.0.len()];
         for Found { handle: chunk, replica } in parts.found {
             match replica {
