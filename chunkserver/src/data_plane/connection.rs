@@ -110,10 +110,10 @@ impl Connection<'_> {
             return skip(&mut self.reader, head.payload_bytes.into());
         }
         let Self { shared, reader, replies, downstream, .. } = self;
-        let mut passing = downstream.begin(shared, replies, head, (data, chain, offset));
+        downstream.begin(shared, replies, head, (data, chain, offset));
         let mut buffer = pushes.pool.get(length);
         let came = receive(reader, buffer.as_mut(), offset, &head.checksums, |piece| {
-            passing = passing && downstream.write(piece);
+            downstream.write(piece);
         });
         match came {
             Ok(Ok(())) => {
@@ -125,7 +125,7 @@ impl Connection<'_> {
                         return Ok(());
                     }
                 }
-                if !(passing && self.downstream.arrived(head.id)) {
+                if !self.downstream.arrived(head.id) {
                     self.replies.put_plain(head.id, Op::Push, Ok(DataResponse::Done));
                 }
                 Ok(())

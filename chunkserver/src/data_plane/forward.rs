@@ -1,4 +1,5 @@
-//! The next server of a push chain (§3.2): one connection onward for each connection that pushes here.
+//! The next server of a push chain (§3.2): for each connection that pushes here, one connection onward to each server
+//! that comes next for some chunk.
 //!
 //! A push is acknowledged when it is here and the next server acknowledged it too. A next server that fails does not
 //! fail the push: its replica gets the data from the primary when it misses it.
@@ -13,24 +14,29 @@ use std::time::{Duration, Instant};
 use gfs_protocol::frame::blocking::read_head;
 use gfs_protocol::frame::{Head, Op, ReplyHead, RequestHead, encode_request};
 use gfs_types::Error;
-use gfs_types::ids::{DataId, ProcessSession};
+use gfs_types::ids::{DataId, ProcessSession, ServerUid};
 use gfs_types::message::data::{DataRequest, DataResponse, Hop};
 use tracing::warn;
 
 use super::accept::Shared;
 use super::handshake;
 use super::replies::Replies;
-use super::socket::{connect, timed_out};
+use super::socket::connect;
 
 const STACK_BYTES: usize = 128 << 10;
 /// A next server that failed is not tried again for this long.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The way onward of one connection.
+/// Servers that one connection passes data on to; the links of others end first.
+const LINKS_MAX: usize = 32;
+
+/// The ways onward of one connection.
 #[derive(Default)]
 pub(super) struct Downstream {
-    link: Option<Link>,
-    pause_until: Option<Instant>,
+    links: BTreeMap<ServerUid, Link>,
+    pauses: BTreeMap<ServerUid, Instant>,
+    /// Where the push goes that is coming in now.
+    current: Option<ServerUid>,
 }
 
 /// A push that is acknowledged when both are true.
@@ -41,7 +47,7 @@ struct Wait {
 }
 
 struct Link {
-    hop: Hop,
+    address: String,
     socket: Arc<TcpStream>,
     waits: Arc<Waits>,
 }
@@ -53,58 +59,58 @@ struct Waits {
 }
 
 impl Downstream {
-    /// Begins to pass a push on. False: it cannot be, and that was logged.
+    /// Begins to pass a push on, if there is a next server. That it cannot be is logged.
     pub(super) fn begin(
         &mut self,
         shared: &Shared,
         replies: &Arc<Replies>,
         head: &RequestHead,
         (data, chain, offset): (DataId, &[Hop], u64),
-    ) -> bool {
-        let Some((hop, rest)) = chain.split_first() else { return false };
+    ) {
+        self.current = None;
+        let Some((hop, rest)) = chain.split_first() else { return };
         let began = self.link_to(shared, replies, hop).and_then(|link| {
             let request = DataRequest::Push { data, chain: rest.to_vec(), offset };
-            let frame = encode_request(
-                head.id,
-                &head.target,
-                &request,
-                head.payload_bytes,
-                &head.checksums,
-            )?;
+            let sums = &head.checksums;
+            let frame = encode_request(head.id, &head.target, &request, head.payload_bytes, sums)?;
             if !link.waits.add(head.id) {
                 return Err(Error::unknown("the connection ended"));
             }
             link.write(&frame)
         });
-        if let Err(error) = &began {
-            warn!(chunkserver = %hop.chunkserver, address = hop.address, %error, "a push goes no further");
-            self.drop_link();
+        match began {
+            Ok(()) => self.current = Some(hop.chunkserver),
+            Err(error) => self.give_up(hop.chunkserver, &error),
         }
-        began.is_ok()
     }
 
-    /// Passes a piece on. False: the link is gone.
-    pub(super) fn write(&mut self, piece: &[u8]) -> bool {
-        let Some(link) = &self.link else { return false };
-        if let Err(error) = link.write(piece) {
-            warn!(chunkserver = %link.hop.chunkserver, %error, "a push goes no further");
-            self.drop_link();
-            return false;
+    /// Passes a piece on, if the push goes further.
+    pub(super) fn write(&mut self, piece: &[u8]) {
+        let Some(server) = self.current else { return };
+        let written = self.links.get(&server).map_or(Ok(()), |link| link.write(piece));
+        if let Err(error) = written {
+            self.give_up(server, &error);
         }
-        true
     }
 
     /// The push is here: acknowledged as soon as the next server has it too. False: that will not be, answer now.
-    pub(super) fn arrived(&self, id: u64) -> bool {
-        self.link.as_ref().is_some_and(|link| link.waits.note(id, |wait| wait.here = true))
+    pub(super) fn arrived(&mut self, id: u64) -> bool {
+        let link = self.current.take().and_then(|at| self.links.get(&at));
+        link.is_some_and(|link| link.waits.note(id, |wait| wait.here = true))
     }
 
     /// The push broke off in the middle: so does its frame, and with it the link.
     pub(super) fn abort(&mut self, id: u64) {
-        if let Some(link) = &self.link {
+        if let Some(link) = self.current.take().and_then(|at| self.links.remove(&at)) {
             link.waits.forget(id);
         }
-        self.drop_link();
+    }
+
+    fn give_up(&mut self, server: ServerUid, error: &Error) {
+        warn!(chunkserver = %server, %error, "a push goes no further");
+        self.current = None;
+        self.links.remove(&server);
+        self.pauses.insert(server, Instant::now() + PAUSE);
     }
 
     fn link_to(
@@ -113,32 +119,31 @@ impl Downstream {
         replies: &Arc<Replies>,
         hop: &Hop,
     ) -> Result<&Link, Error> {
-        if self.link.as_ref().is_some_and(|link| link.hop != *hop || link.waits.is_over()) {
-            self.drop_link();
+        let server = hop.chunkserver;
+        self.pauses.retain(|_, until| Instant::now() < *until);
+        self.links.retain(|_, link| !link.waits.is_over());
+        if self.links.get(&server).is_some_and(|link| link.address != hop.address) {
+            self.links.remove(&server);
         }
-        if self.link.is_none() {
-            if self.pause_until.is_some_and(|until| Instant::now() < until) {
+        if !self.links.contains_key(&server) {
+            if self.pauses.contains_key(&server) {
                 return Err(Error::unknown("it failed a moment ago"));
             }
-            self.pause_until = Some(Instant::now() + PAUSE);
-            self.link = Some(Link::open(shared, replies, hop)?);
-            self.pause_until = None;
+            if self.links.len() >= LINKS_MAX {
+                self.links.pop_first();
+            }
+            self.links.insert(server, Link::open(shared, replies, hop)?);
         }
-        self.link.as_ref().ok_or_else(|| Error::internal("a link that was just made is not there"))
-    }
-
-    fn drop_link(&mut self) {
-        if let Some(link) = self.link.take() {
-            // It may be closed already; its reader acknowledges what is open.
-            let _ = link.socket.shutdown(Shutdown::Both);
-            link.waits.end();
-        }
+        let link = self.links.get(&server);
+        link.ok_or_else(|| Error::internal("a link that was just made is not there"))
     }
 }
 
-impl Drop for Downstream {
+impl Drop for Link {
     fn drop(&mut self) {
-        self.drop_link();
+        // It may be closed already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.waits.end();
     }
 }
 
@@ -157,7 +162,7 @@ impl Link {
         let reader = (socket.clone(), waits.clone());
         let thread = thread::Builder::new().name("data-forward".into()).stack_size(STACK_BYTES);
         thread.spawn(move || listen(&reader.0, &reader.1)).map_err(failed)?;
-        Ok(Self { hop: hop.clone(), socket, waits })
+        Ok(Self { address: hop.address.clone(), socket, waits })
     }
 
     fn write(&self, bytes: &[u8]) -> Result<(), Error> {
@@ -167,16 +172,10 @@ impl Link {
     }
 }
 
-/// Takes acknowledgements until the connection ends.
+/// Takes acknowledgements until the connection ends, or nothing came on it for long.
 fn listen(socket: &TcpStream, waits: &Waits) {
     let mut reader = BufReader::new(socket);
-    loop {
-        match std::io::BufRead::fill_buf(&mut reader) {
-            Err(error) if timed_out(&error) && waits.is_idle() => continue,
-            Err(_) => break,
-            Ok(_) => {}
-        }
-        let Ok(Some((_, Head::Reply(reply)))) = read_head(&mut reader) else { break };
+    while let Ok(Some((_, Head::Reply(reply)))) = read_head(&mut reader) {
         let ReplyHead { id, reply, .. } = reply;
         if let Err(error) = reply.result {
             warn!(%error, "the next server did not take a push");
@@ -194,10 +193,6 @@ impl Waits {
 
     fn is_over(&self) -> bool {
         self.lock().is_none()
-    }
-
-    fn is_idle(&self) -> bool {
-        self.lock().as_ref().is_some_and(BTreeMap::is_empty)
     }
 
     fn add(&self, id: u64) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gfs_durable::fs::File;
@@ -28,6 +28,9 @@ pub(super) struct Chunk {
     ends: Mutex<VecDeque<(u64, u32)>>,
     /// A copy of `state.end.length` for readers, who must not wait for a sync.
     applied: AtomicU64,
+    /// A copy of the header's flags for mutations, who must not wait for a flush: not clean; overwritten.
+    unclean: AtomicBool,
+    overwritten: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -47,10 +50,12 @@ impl Chunk {
         let state = State { end, durable_length: header.base.length, pinned: None, closed };
         Self {
             handle: header.handle,
-            header: Mutex::new(header),
             state: Mutex::new(state),
             ends: Mutex::new(VecDeque::from([(end.length, end.tail)])),
             applied: AtomicU64::new(end.length),
+            unclean: AtomicBool::new(!header.clean),
+            overwritten: AtomicBool::new(header.overwritten),
+            header: Mutex::new(header),
         }
     }
 
@@ -87,6 +92,17 @@ impl Chunk {
             suspect: header.suspect,
             damaged: state.closed.clone(),
         }
+    }
+
+    /// Whether the header on disk allows such a change already.
+    pub(super) fn is_ready(&self, overwrites: bool) -> bool {
+        self.unclean.load(Ordering::Acquire)
+            && (!overwrites || self.overwritten.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_ready(&self, unclean: bool, overwritten: bool) {
+        self.unclean.store(unclean, Ordering::Release);
+        self.overwritten.store(overwritten, Ordering::Release);
     }
 
     /// Applied length, in bytes.

@@ -30,6 +30,7 @@ impl Chunk {
         if state.pinned.is_some_and(|(_, seq)| seq <= new.base.seq) {
             state.pinned = None;
         }
+        self.set_ready(!new.clean, new.overwritten);
         *header = new;
         Ok(())
     }
@@ -41,6 +42,9 @@ impl Chunk {
         boot: u128,
         overwrites: bool,
     ) -> Result<(), StoreError> {
+        if self.is_ready(overwrites) {
+            return Ok(());
+        }
         let mut header = self.header();
         if !header.clean && (header.overwritten || !overwrites) {
             return Ok(());
@@ -69,6 +73,7 @@ impl Chunk {
         if header.base != self.state().end {
             return Err(self.invalid("it was changed while it was to become clean".to_owned()));
         }
+        self.set_ready(false, header.overwritten);
         self.write_header(file, &mut header, |header| {
             header.clean = true;
             header.committed = committed.min(length);

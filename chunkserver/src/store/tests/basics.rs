@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use gfs_durable::fs::Fs;
-use gfs_durable::fs::sim::{Operation, SimFs};
+use gfs_durable::fs::sim::{CrashMode, Operation, SimFs};
 use gfs_types::ErrorKind;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::BLOCK_BYTES;
 
 use super::model::{CHUNK_BYTES, HANDLE, Model, Op, config, open, pattern};
+use super::tear::TearFs;
 use crate::store::{Payload, Store, StoreConfig, StoreError};
 
 fn store() -> (SimFs, Store) {
@@ -190,6 +191,29 @@ fn a_failed_write_closes_the_replica_until_a_restart_recovers_it() {
     assert!(model.act(&store, Op::Append(70_000)).is_err());
     assert_eq!(store.pad(HANDLE, 5000).unwrap_err().kind(), ErrorKind::Internal);
     model.check(&open(fs.kill()).unwrap().0).unwrap();
+}
+
+#[test]
+fn appends_and_reads_go_on_while_a_flush_waits_for_the_disk() {
+    let disk = SimFs::new(1);
+    let slow = TearFs::new(disk.clone());
+    let (store, _) = open(slow.clone()).unwrap();
+    store.create(HANDLE, ChunkVersion(1)).unwrap();
+    put(&store, 0, 1000).unwrap();
+    slow.hold_syncs(true);
+    std::thread::scope(|scope| {
+        let flush = scope.spawn(|| store.flush(HANDLE, 1000));
+        slow.await_sync();
+        put(&store, 1000, 500).unwrap();
+        assert_eq!(store.read_plan(HANDLE, 0..1500, 1200).unwrap().length, 1200);
+        assert_eq!(store.read_verified(HANDLE, 0..1500, 1500).unwrap().len(), 1500);
+        slow.hold_syncs(false);
+        flush.join().unwrap().unwrap();
+    });
+    // The flush covers what was there when it began.
+    let (_, found) = open(disk.crash(CrashMode::Nothing)).unwrap();
+    let replica = found[0].replica.as_ref().unwrap();
+    assert!(replica.length >= 1000 && replica.committed_length == 1000, "{replica:?}");
 }
 
 #[test]

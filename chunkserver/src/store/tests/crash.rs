@@ -164,8 +164,10 @@ fn a_write_that_was_cut_short_is_as_if_it_never_was_or_was_whole() {
 
 #[test]
 fn a_power_loss_takes_nothing_that_was_synced_and_shows_nothing_torn() {
-    for before in BEFORE {
-        for ops in sequences() {
+    for (index, before) in BEFORE.into_iter().enumerate() {
+        // The plain conditions are the harder ones' beginnings: single operations suffice for them.
+        let longest = if index < 2 { 1 } else { 2 };
+        for ops in sequences().into_iter().filter(|ops| ops.len() <= longest) {
             at_every_operation(before, &ops, |disk, run, what| {
                 for mode in few(disk.crash_modes(3)) {
                     check(disk.crash(mode), &run.after_loss, &format!("{what}, {mode:?}"));

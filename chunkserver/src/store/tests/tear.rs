@@ -1,11 +1,11 @@
-//! A disk that stops in the middle of a write: what a killed process leaves.
+//! A disk that stops in the middle of a write, as for a killed process, or takes its time to sync.
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use gfs_durable::fs::sim::SimFs;
 use gfs_durable::fs::{File, Fs, Lock, Metadata, Open, Space};
@@ -17,6 +17,13 @@ pub(super) struct TearFs {
     left: Arc<AtomicI64>,
     /// In thousandths of the write that is torn.
     part: Arc<AtomicUsize>,
+    gate: Arc<(Mutex<Gate>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    closed: bool,
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -24,13 +31,38 @@ struct TearFile(Arc<dyn File>, TearFs);
 
 impl TearFs {
     pub(super) fn new(disk: SimFs) -> Self {
-        Self { disk, left: Arc::new(AtomicI64::new(i64::MAX)), part: Arc::default() }
+        Self {
+            disk,
+            left: Arc::new(AtomicI64::new(i64::MAX)),
+            part: Arc::default(),
+            gate: Arc::default(),
+        }
     }
 
     /// After `writes` more, one is torn.
     pub(super) fn tear(&self, writes: i64, part: usize) {
         self.part.store(part, Ordering::Relaxed);
         self.left.store(writes, Ordering::Relaxed);
+    }
+
+    /// From now on, or no longer, syncs wait.
+    pub(super) fn hold_syncs(&self, hold: bool) {
+        self.gate.0.lock().unwrap().closed = hold;
+        self.gate.1.notify_all();
+    }
+
+    /// Waits until a sync waits.
+    pub(super) fn await_sync(&self) {
+        let gate = self.gate.0.lock().unwrap();
+        drop(self.gate.1.wait_while(gate, |gate| gate.waiting == 0).unwrap());
+    }
+
+    fn pass_gate(&self) {
+        let mut gate = self.gate.0.lock().unwrap();
+        gate.waiting += 1;
+        self.gate.1.notify_all();
+        let mut gate = self.gate.1.wait_while(gate, |gate| gate.closed).unwrap();
+        gate.waiting -= 1;
     }
 
     /// Whether the write was torn.
@@ -99,6 +131,7 @@ impl File for TearFile {
         self.0.allocate(offset, len)
     }
     fn sync_data(&self) -> io::Result<()> {
+        self.1.pass_gate();
         self.0.sync_data()
     }
     fn sync_all(&self) -> io::Result<()> {
