@@ -2,7 +2,7 @@
 //!
 //! | at | bytes | field |
 //! |---|---|---|
-//! | 0 | 4 | magic `GFSR` |
+//! | 0 | 4 | magic `GFSA` |
 //! | 4 | 1 | format version, 1 |
 //! | 5 | 1 | mask: every stored payload byte is the original XOR this |
 //! | 6 | 2 | reserved, zero |
@@ -19,7 +19,7 @@ use gfs_types::region::ChunkSize;
 use super::WriterId;
 
 /// What a frame begins with.
-pub const MAGIC: [u8; 4] = *b"GFSR";
+pub const MAGIC: [u8; 4] = *b"GFSA";
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 40;
 const VERSION: u8 = 1;
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn the_layout_is_frozen() {
         let frame = framed(b"hello");
-        let expected = "47465352010000000500000001e825ea0700000000000000000000000000000009000000\
+        let expected = "4746534101000000050000001f8b2ff00700000000000000000000000000000009000000\
                         0000000068656c6c6f";
         let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, expected.replace(char::is_whitespace, ""));
