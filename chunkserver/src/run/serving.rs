@@ -151,7 +151,8 @@ fn store_config(
         server: identity.chunkserver.to_string(),
         boot: store::boot_id().context("the kernel does not tell its boot id")?,
         reserve_bytes: config.reserve.0,
-        preallocate: true,
+        // A chunk of a small file would hold 64 MiB of the disk: space is taken as the chunk grows.
+        preallocate: false,
         open_threads: OPEN_THREADS,
     })
 }
