@@ -1,9 +1,10 @@
 //! Tests of the whole system: real processes, real sockets, real files, real signals.
 //!
-//! This library starts and stops clusters and makes payloads that prove who wrote them; the tests
+//! This library starts and stops clusters, makes payloads that prove who wrote them, and lists the decoders; the tests
 //! themselves stand in `tests/`, one file a subject.
 
 pub mod cluster;
 pub mod command;
+pub mod decoders;
 pub mod payload;
 pub mod tree;

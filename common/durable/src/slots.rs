@@ -135,14 +135,13 @@ impl Slots {
 pub fn decode(bytes: &[u8], path: &Path) -> Result<Vec<u8>, SlotsError> {
     let mut slots = [[0; SLOT_BYTES]; 2];
     for (slot, offset) in slots.iter_mut().zip([0, FILE_BYTES - SLOT_BYTES]) {
-        if let Some(found) = bytes.get(offset..offset + SLOT_BYTES) {
-            slot.copy_from_slice(found);
-        }
+        let found = bytes.get(offset..).unwrap_or_default();
+        slot.iter_mut().zip(found).for_each(|(byte, found)| *byte = *found);
     }
     Ok(recover(&slots, path)?.0.value)
 }
 
-/// Both slots; one that the file is too short for reads as zeros, and so as damaged.
+/// Both slots. What the file is too short for reads as zeros; the checksum says whether it was.
 fn read_slots(file: &dyn File) -> io::Result<[[u8; SLOT_BYTES]; 2]> {
     let mut slots = [[0; SLOT_BYTES]; 2];
     for (slot, offset) in slots.iter_mut().zip(OFFSETS) {

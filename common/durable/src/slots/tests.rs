@@ -128,3 +128,19 @@ proptest! {
         prop_assert_eq!(decode(&bytes, Path::new(PATH)).expect("good"), value);
     }
 }
+
+#[test]
+fn a_file_cut_within_its_second_copy_is_decoded_as_it_is_opened() {
+    let disk = SimFs::new(1);
+    let path = Path::new("/slots");
+    drop(Slots::create(&disk, path, b"value").unwrap());
+    let whole = disk.read(path, 1 << 20).unwrap();
+    for cut in (4096..=whole.len()).step_by(16) {
+        let mut bytes = whole[..cut].to_vec();
+        bytes[..SLOT_BYTES].fill(0);
+        let disk = SimFs::new(1);
+        disk.open(path, Open::Create).unwrap().write_all_at(&bytes, 0).unwrap();
+        let opened = Slots::open(&disk, path).ok().map(|slots| slots.value().to_vec());
+        assert_eq!(decode(&bytes, path).ok(), opened, "cut at {cut}");
+    }
+}
