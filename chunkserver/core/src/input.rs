@@ -48,6 +48,17 @@ pub enum Mutation {
     Sync,
 }
 
+impl Mutation {
+    /// Bytes that come with it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Write { length, .. } | Self::Append { length, .. } => *length,
+            Self::Sync => 0,
+        }
+    }
+}
+
 /// What became of a message to a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberAnswer {

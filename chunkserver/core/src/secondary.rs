@@ -72,6 +72,7 @@ impl Replica {
         if let Err(error) = taken {
             return out.push(Effect::Reply { token, result: Err(error) });
         }
+        self.refuse_held(out);
         self.commit(order.committed, order.committed_length);
         if order.serial <= self.sequence.acknowledged() {
             let result = Ok(DataResponse::Applied { serial: order.serial });

@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use gfs_chunkserver_core::{
-    Effect, Input, LocalWrite, Message, MessageBody, StoreOp, Ticket, Token,
-};
+use gfs_chunkserver_core::{Effect, Input, LocalWrite, Message, MessageBody, StoreOp, Ticket};
 use gfs_types::Error;
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::ChunkHandle;
@@ -16,18 +14,13 @@ use super::shard::{Shard, Slot};
 use super::{Payload, PeerBody, PeerMessage, PeerTicket, requests};
 
 impl Shard {
-    /// Carries out effects and those of the steps that follow from them. `data` came with the input.
-    pub(super) fn carry_out(
-        &mut self,
-        handle: ChunkHandle,
-        mut effects: VecDeque<Effect>,
-        mut data: Option<(Token, Payload)>,
-    ) {
+    /// Carries out effects and those of the steps that follow from them.
+    pub(super) fn carry_out(&mut self, handle: ChunkHandle, mut effects: VecDeque<Effect>) {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Keep { token, serial } => {
-                    let kept = data.take_if(|(of, _)| *of == token);
-                    if let (Some((_, data)), Some(slot)) = (kept, self.slots.get_mut(&handle)) {
+                    let kept = self.staged.remove(&token);
+                    if let (Some(data), Some(slot)) = (kept, self.slots.get_mut(&handle)) {
                         slot.data.insert(serial, data);
                     }
                 }
@@ -43,6 +36,7 @@ impl Shard {
                 Effect::Store { ticket, op } => self.store(handle, ticket, op),
                 Effect::Send(message) => self.send(handle, message),
                 Effect::Reply { token, result } => {
+                    self.staged.remove(&token);
                     if let Some(reply) = self.owed.remove(&token) {
                         self.shared.metrics.answered(&result);
                         reply(requests::plain(result));

@@ -55,6 +55,8 @@ pub(super) struct Shard {
     pub(super) slots: BTreeMap<ChunkHandle, Slot>,
     /// Answers that are owed.
     pub(super) owed: BTreeMap<Token, ReplyTo>,
+    /// Bytes of requests that are neither kept under a serial nor answered.
+    pub(super) staged: BTreeMap<Token, Payload>,
     tokens: u64,
     timers: BTreeSet<(Instant, ChunkHandle)>,
     /// Replicas that the batch touched.
@@ -78,6 +80,7 @@ impl Shard {
             jobs,
             slots: BTreeMap::new(),
             owed: BTreeMap::new(),
+            staged: BTreeMap::new(),
             tokens: 0,
             timers: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -86,7 +89,7 @@ impl Shard {
             let mut out = Vec::new();
             let core = Replica::recovered(handle, shard.shared.settings, found, &mut out);
             shard.slots.insert(handle, Slot::new(core));
-            shard.carry_out(handle, out.into(), None);
+            shard.carry_out(handle, out.into());
             shard.touched.insert(handle);
         }
         shard.settle();
@@ -128,9 +131,9 @@ impl Shard {
     fn take(&mut self, work: Work) {
         match work {
             Work::Request { target, request, reply } => self.request(target, request, reply),
-            Work::Input { handle, input } => self.step(handle, input, None),
+            Work::Input { handle, input } => self.step(handle, input),
             Work::StoreDone { handle, ticket, result } => {
-                self.step(handle, Input::StoreDone { ticket, result }, None);
+                self.step(handle, Input::StoreDone { ticket, result });
             }
             Work::PeerAnswered { ticket, result } => {
                 let answer = MemberAnswer {
@@ -140,12 +143,12 @@ impl Shard {
                     notice: ticket.notice,
                     result,
                 };
-                self.step(ticket.handle, Input::MemberAnswered(answer), None);
+                self.step(ticket.handle, Input::MemberAnswered(answer));
             }
             Work::GiveUpLeases => {
                 let all: Vec<_> = self.slots.keys().copied().collect();
                 for handle in all {
-                    self.step(handle, Input::Shutdown, None);
+                    self.step(handle, Input::Shutdown);
                 }
             }
             Work::Stop => {}
@@ -159,7 +162,8 @@ impl Shard {
         match requests::way(token, target, request) {
             Way::Core { input, data } => {
                 self.owed.insert(token, reply);
-                self.step(target.handle, input, data.map(|data| (token, data)));
+                self.staged.extend(data.map(|data| (token, data)));
+                self.step(target.handle, input);
             }
             Way::Verify { offset, length } => {
                 let (answer, bad) =
@@ -168,7 +172,7 @@ impl Shard {
                 if bad {
                     self.shared.metrics.bad_blocks();
                     tracing::error!(chunk = %target.handle, offset, length, "a block does not match its checksum");
-                    self.step(target.handle, Input::BlockMismatch, None);
+                    self.step(target.handle, Input::BlockMismatch);
                 }
             }
             Way::Checksums => reply(requests::checksums(store, &target)),
@@ -176,7 +180,7 @@ impl Shard {
     }
 
     /// Steps one core and carries out what follows, the answers of its own writes included.
-    fn step(&mut self, handle: ChunkHandle, input: Input, data: Option<(Token, Payload)>) {
+    fn step(&mut self, handle: ChunkHandle, input: Input) {
         let now = self.shared.clock.now();
         let settings = self.shared.settings;
         let slot = self
@@ -185,7 +189,7 @@ impl Shard {
             .or_insert_with(|| Slot::new(Replica::absent(handle, settings)));
         let mut out = Vec::new();
         slot.core.step(now, input, &mut out);
-        self.carry_out(handle, out.into(), data);
+        self.carry_out(handle, out.into());
         self.touched.insert(handle);
     }
 
@@ -199,7 +203,7 @@ impl Shard {
             if let Some(slot) = self.slots.get_mut(&handle) {
                 slot.timer = None;
             }
-            self.step(handle, Input::Tick, None);
+            self.step(handle, Input::Tick);
         }
     }
 

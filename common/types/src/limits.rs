@@ -76,6 +76,8 @@ pub const CHUNK_MUTATIONS_MAX: usize = 1024;
 pub const SHARD_REQUESTS_MAX: usize = 16 << 10;
 /// Bytes of the mutations of one chunk that its primary has in flight: what slow members can make it hold.
 pub const CHUNK_FLIGHT_BYTES_MAX: u64 = 64 << 20;
+/// A replica that has a version holds mutations of it for this long: the client may be faster than the grant.
+pub const GRANT_WAIT_MS: DurationMs = DurationMs(50);
 /// A primary orders again when a member did not answer for this long.
 pub const ORDER_RESEND_MS: DurationMs = DurationMs(250);
 /// Orders sent again at once to a member that did not answer: a dead one costs little.

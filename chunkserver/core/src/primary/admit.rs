@@ -34,6 +34,9 @@ impl Replica {
         mutation: Mutation,
         out: &mut Vec<Effect>,
     ) {
+        if self.may_be_granted(target) {
+            return self.hold(now, token, *target, mutation, out);
+        }
         let waiter = Waiter { token, deadline: now + DurationMs(u64::from(target.left_ms)) };
         let placed = self.may_mutate(now, target).and_then(|()| match mutation {
             Mutation::Write { offset, length, source } => {
@@ -62,9 +65,7 @@ impl Replica {
         let handle = self.handle;
         let stale = |why: String| Err(Error::stale(format!("chunk {handle}: {why}")));
         let Role::Primary(primary) = &self.role else {
-            return stale(
-                "this server does not hold its lease; ask the master who does".to_owned(),
-            );
+            return Err(self.not_primary());
         };
         if target.version != primary.version {
             return stale(format!(

@@ -4,8 +4,8 @@ use gfs_types::Error;
 use gfs_types::ErrorKind::{Busy, ChunkFull, Invalid, Stale, Unknown};
 use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::limits::{
-    CHUNK_BYTES_MIN, CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, LEASE_CLOSE_MS, LEASE_IDLE_MS,
-    MEMBER_SILENT_MS, ORDER_RESEND_MAX, ORDER_RESEND_MS,
+    CHUNK_BYTES_MIN, CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, GRANT_WAIT_MS, LEASE_CLOSE_MS,
+    LEASE_IDLE_MS, MEMBER_SILENT_MS, ORDER_RESEND_MAX, ORDER_RESEND_MS,
 };
 use gfs_types::message::control::{FromChunkserver, ReplicaState};
 use gfs_types::message::data::{DataResponse, OrderKind};
@@ -168,8 +168,9 @@ fn bytes_in_flight_above_the_limit_are_told_to_come_back() {
 #[test]
 fn only_the_lease_that_is_held_takes_mutations() {
     let mut secondary = Bench::newborn(1);
+    secondary.order(crate::testing::bench::order(1, OrderKind::Sync, 0, 0));
     let token = secondary.mutate(append(1));
-    assert_eq!(secondary.reply(token), Some(Err(Stale)), "no lease");
+    assert_eq!(secondary.reply(token), Some(Err(Stale)), "another server leads");
     let mut bench = Bench::primary(&[]);
     for version in [0, 2] {
         let token = bench.mutate_as(target(version), append(1));
@@ -179,6 +180,34 @@ fn only_the_lease_that_is_held_takes_mutations() {
     old.epoch = gfs_types::fence::MasterEpoch(0);
     let token = bench.mutate_as(old, append(1));
     assert_eq!(bench.reply(token), Some(Err(Stale)), "an older epoch");
+}
+
+#[test]
+fn a_mutation_that_is_faster_than_the_grant_waits_for_it_a_moment() {
+    let mut bench = Bench::newborn(1);
+    let first = bench.mutate(append(10));
+    let second = bench.mutate(append(10));
+    assert_eq!(bench.reply(first), None);
+    bench.grant(1, &[]);
+    assert_eq!(bench.reply(first), appended(0, 10));
+    assert_eq!(bench.reply(second), appended(10, 20), "in the order in which they came");
+    let mut never = Bench::newborn(1);
+    let token = never.mutate(append(10));
+    never.after(GRANT_WAIT_MS.0 - 1);
+    assert_eq!(never.reply(token), None);
+    never.after(1);
+    assert_eq!(never.reply(token), Some(Err(Stale)));
+    let mut other = Bench::newborn(1);
+    let token = other.mutate(append(10));
+    other.order(crate::testing::bench::order(1, OrderKind::Sync, 0, 0));
+    assert_eq!(other.reply(token), Some(Err(Stale)), "another server leads");
+    let mut full = Bench::newborn(1);
+    for _ in 0..CHUNK_MUTATIONS_MAX {
+        let token = full.mutate(append(1));
+        assert_eq!(full.reply(token), None);
+    }
+    let token = full.mutate(append(1));
+    assert_eq!(full.reply(token), Some(Err(Busy)));
 }
 
 #[test]

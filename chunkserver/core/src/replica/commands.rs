@@ -182,6 +182,7 @@ impl Replica {
         let others = members.into_iter().filter(|member| !self.is_me(member));
         let primary = Primary::new(version, self.epoch, others, until, self.length, now);
         self.role = Role::Primary(Box::new(primary));
+        self.take_held(now, out);
     }
 
     /// The lease is over already, or was never taken.
@@ -224,6 +225,7 @@ impl Replica {
             Role::Secondary(secondary) => secondary.stop(why, out),
             Role::Primary(primary) => primary.stop(why, out),
         }
+        self.refuse_held(out);
         self.sequence = Sequence::default();
         self.retry = None;
         out.push(Effect::Drop { through: gfs_types::fence::SerialNumber(u64::MAX) });

@@ -121,6 +121,7 @@ impl Replica {
             self.retry = None;
             self.carry_out(out);
         }
+        self.expire_held(now, out);
         if matches!(self.role, Role::Primary(_)) {
             self.primary_tick(now, out);
         }

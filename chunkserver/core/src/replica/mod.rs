@@ -3,6 +3,7 @@
 //! [`Replica::step`] only says who answers for which input; the decisions stand in the modules.
 
 mod commands;
+mod held;
 mod local;
 mod requests;
 pub mod state;
@@ -132,6 +133,8 @@ pub struct Replica {
     pub(crate) raised: Option<RaisedReplica>,
     /// The last version granted to this session: a version is granted once.
     pub(crate) granted: ChunkVersion,
+    /// Mutations that came before the grant.
+    pub(crate) held: Vec<held::Held>,
     /// When a local write that found no space is tried again.
     pub(crate) retry: Option<Instant>,
     pub(crate) pending: BTreeMap<Ticket, Pending>,
@@ -163,6 +166,7 @@ impl Replica {
             answered: Instant::default(),
             raised: None,
             granted: ChunkVersion(0),
+            held: Vec::new(),
             retry: None,
             pending: BTreeMap::new(),
             tickets: 0,
@@ -246,7 +250,7 @@ impl Replica {
             Role::Primary(primary) => Some(primary.wakeup(self.committed.serial)),
             Role::Idle | Role::Ready | Role::Secondary(_) => None,
         };
-        role.into_iter().chain(self.retry).min()
+        role.into_iter().chain(self.retry).chain(self.held_until()).min()
     }
 
     /// What the master should know of it; `None` while there is nothing.

@@ -61,6 +61,13 @@ impl Replica {
         Error::not_found(format!("chunk {}: this server has no replica of it", self.handle))
     }
 
+    pub(crate) fn not_primary(&self) -> Error {
+        let handle = self.handle;
+        Error::stale(format!(
+            "chunk {handle}: this server does not hold its lease; ask the master who does"
+        ))
+    }
+
     /// raise-4: tells the master which member holds the others up, and why.
     pub(crate) fn tell_failed(
         &self,

@@ -55,6 +55,8 @@ struct Server {
     settings: Settings,
     disk: Disk,
     data: BTreeMap<SerialNumber, u32>,
+    /// Bytes of requests that are neither kept nor answered.
+    staged: BTreeMap<Token, u32>,
     jobs: VecDeque<(Ticket, StoreOp)>,
     /// What it owes: to the client, or to the primary that ordered.
     owed: BTreeMap<Token, Owed>,
@@ -108,6 +110,7 @@ impl World {
                 settings,
                 disk: Disk::default(),
                 data: BTreeMap::new(),
+                staged: BTreeMap::new(),
                 jobs: VecDeque::new(),
                 owed: BTreeMap::new(),
                 history: BTreeMap::new(),
@@ -146,8 +149,9 @@ impl World {
         self.net.push(Packet::Command { to, input });
     }
 
-    fn step(&mut self, uid: ServerUid, input: Input, mut data: Option<(Token, u32)>) {
+    fn step(&mut self, uid: ServerUid, input: Input, data: Option<(Token, u32)>) {
         let server = self.servers.get_mut(&uid).unwrap();
+        server.staged.extend(data);
         let mut out = Vec::new();
         server.replica.step(self.now, input, &mut out);
         let mut queue = VecDeque::from(out);
@@ -155,7 +159,7 @@ impl World {
             let server = self.servers.get_mut(&uid).unwrap();
             match effect {
                 Effect::Keep { token, serial } => {
-                    let (_, id) = data.take_if(|(of, _)| *of == token).expect("bytes came along");
+                    let id = server.staged.remove(&token).expect("bytes came along");
                     server.data.insert(serial, id);
                 }
                 Effect::Drop { through: SerialNumber(u64::MAX) } => server.data.clear(),
@@ -414,6 +418,7 @@ impl World {
         };
         server.replica = Replica::recovered(CHUNK, server.settings, found, &mut Vec::new());
         server.data.clear();
+        server.staged.clear();
         server.jobs.clear();
         server.owed.clear();
         if self.master.primary == Some(uid) {
