@@ -14,6 +14,7 @@ mod disk;
 mod frames;
 mod master;
 pub mod mutate;
+mod records;
 mod seal;
 mod text;
 mod wire;
@@ -83,6 +84,7 @@ pub const ALL: &[Decoder] = &[
     disk::LOG_SEGMENT,
     disk::MASTER_SEEN,
     text::PATH,
+    records::DECODER,
     master::REPLAY,
     disk::SLOTS,
     disk::STAMP,
