@@ -19,6 +19,9 @@ use super::layout::{DATA_AT, End};
 use super::redo::Redo;
 use super::{StoreConfig, StoreError, ends, table};
 
+/// No file is changed so often: one change a nanosecond takes three centuries.
+const SEQUENCE_MAX: u64 = 1 << 63;
+
 /// A recovered replica.
 #[derive(Debug)]
 pub(super) struct Recovered {
@@ -35,6 +38,7 @@ pub(super) fn recover(
 ) -> Result<Recovered, StoreError> {
     let header = Header::read(file).map_err(|error| head_error(handle, &error))?;
     check_identity(&header, handle, config)?;
+    check_numbers(&header)?;
     let io = |source| StoreError::Io {
         handle: Some(handle),
         doing: format!("recovering chunk {handle}"),
@@ -81,6 +85,20 @@ fn check_identity(
     Ok(())
 }
 
+/// Numbers under a right checksum that no writer comes to: believed, they would overflow further on.
+fn check_numbers(header: &Header) -> Result<(), StoreError> {
+    let possible = |end: End| is_possible(end, header.chunk_bytes);
+    if header.sequence < SEQUENCE_MAX && possible(header.base) && possible(header.next) {
+        return Ok(());
+    }
+    let reason = "its head names a length or a count that cannot be".to_owned();
+    Err(StoreError::Damaged { handle: header.handle, reason })
+}
+
+fn is_possible(end: End, chunk_bytes: u64) -> bool {
+    end.length <= chunk_bytes && end.seq < SEQUENCE_MAX
+}
+
 fn check_length(file: &dyn File, end: End) -> io::Result<Option<String>> {
     let bytes = file.len()?.saturating_sub(DATA_AT);
     Ok((bytes < end.length).then(|| format!("the file has {bytes} of its {} bytes", end.length)))
@@ -111,12 +129,18 @@ impl Traces {
         for area in 0..2 {
             redos.extend(Redo::read(file, header.handle, area)?);
         }
-        redos.retain(|(redo, _)| redo.end.seq > base.seq);
+        let possible = |end: End| is_possible(end, header.chunk_bytes);
+        // What is overwritten was there before.
+        redos.retain(|(redo, _)| {
+            let stop = redo.offset.checked_add(redo.length);
+            let within = stop.is_some_and(|stop| stop <= redo.end.length);
+            redo.end.seq > base.seq && possible(redo.end) && within
+        });
         redos.sort_by_key(|(redo, _)| redo.end.seq);
         let mut ends = ends::read(file, header.handle)?;
         ends.push(header.next);
         ends.extend(redos.iter().map(|(redo, _)| redo.end));
-        ends.retain(|end| end.seq > base.seq && end.length <= header.chunk_bytes);
+        ends.retain(|end| end.seq > base.seq && possible(*end));
         ends.push(base);
         ends.sort_by_key(|end| std::cmp::Reverse(end.seq));
         Ok(Self { base, ends, redos })

@@ -126,3 +126,23 @@ fn a_file_without_a_head_is_damage_and_a_stranger_is_left_alone() {
     assert!(found[0].replica.is_err());
     assert!(fs.exists(&path()).unwrap() && fs.exists(&strange).unwrap());
 }
+
+#[test]
+fn a_head_with_a_right_checksum_and_impossible_numbers_is_refused() {
+    // Counts of headers and of ends, lengths of both ends.
+    for field in [8, 80, 88, 96, 104] {
+        let fs = disk();
+        let file = fs.open(&path(), gfs_durable::fs::Open::Write).unwrap();
+        for copy in [0, 2048, 4096, 6144] {
+            let mut head = [0; 128];
+            file.read_exact_at(&mut head, copy).unwrap();
+            head[field..field + 8].fill(0xff);
+            let checksum = gfs_protocol::checksum::crc32c(&head[..124]);
+            head[124..].copy_from_slice(&checksum.to_le_bytes());
+            file.write_all_at(&head, copy).unwrap();
+        }
+        let (_, found) = open(fs).unwrap();
+        let error = found[0].replica.as_ref().unwrap_err();
+        assert!(error.to_string().contains("cannot be"), "field {field}: {error}");
+    }
+}
