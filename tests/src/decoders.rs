@@ -60,7 +60,7 @@ pub struct Decoder {
     pub samples: fn() -> Vec<Vec<u8>>,
     /// What it may allocate.
     pub memory: MemoryBound,
-    /// How many changed inputs the corpus test makes of each file, beside the cuts.
+    /// How many changed inputs, and at most how many cuts, the corpus test makes of each file: fewer where it is slow.
     pub mutations: usize,
 }
 

@@ -55,7 +55,7 @@ fn first_failure(decoder: &Decoder) -> Option<String> {
     let files = corpus(decoder);
     let others: Vec<_> = files.iter().map(|(_, bytes)| bytes.clone()).collect();
     (1..).zip(&files).find_map(|(seed, (name, bytes))| {
-        let cuts = mutate::cuts(bytes);
+        let cuts = mutate::cuts(bytes, decoder.mutations);
         let changed = mutate::changed(bytes, &others, seed, decoder.mutations);
         let mut changes = cuts.chain(changed);
         fails(bytes, name)

@@ -24,7 +24,7 @@ pub(super) const DECODER: Decoder = Decoder {
     run,
     samples,
     memory: MemoryBound { fixed_bytes: 64 << 20, per_byte: 16 },
-    mutations: 60,
+    mutations: 40,
 };
 
 const HANDLE: ChunkHandle = ChunkHandle(0x0123_4567_89ab_cdef);

@@ -31,7 +31,7 @@ pub(super) const REPLAY: Decoder = Decoder {
     run: replay,
     samples: || vec![joined(log().into_iter().map(|(_, record)| record))],
     memory: STATE,
-    mutations: 1000,
+    mutations: 300,
 };
 /// The sections of a checkpoint, each with two bytes of length first.
 pub(super) const CHECKPOINT: Decoder = Decoder {
@@ -39,7 +39,7 @@ pub(super) const CHECKPOINT: Decoder = Decoder {
     run: checkpoint,
     samples: checkpoint_samples,
     memory: STATE,
-    mutations: 1000,
+    mutations: 300,
 };
 
 /// A place in the table of nodes takes two bytes in a checkpoint and a whole node in memory, and there are two states.

@@ -7,10 +7,10 @@ use gfs_client::record::scan::Scanner;
 use gfs_client::record::{WriterId, fuzz};
 
 use super::seal::word;
-use super::{Decoder, MANY, SMALL, Verdict};
+use super::{Decoder, SMALL, Verdict};
 
 pub(super) const DECODER: Decoder =
-    Decoder { name: "record", run, samples, memory: SMALL, mutations: MANY };
+    Decoder { name: "record", run, samples, memory: SMALL, mutations: 60 };
 
 fn run(bytes: &[u8]) -> Verdict {
     let mut sealed = bytes.to_vec();
