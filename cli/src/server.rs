@@ -98,6 +98,7 @@ where
 {
     gfs_telemetry::logs::init(log_format)
         .map_err(|error| Failure::new(format!("cannot begin to log: {error}")))?;
+    gfs_telemetry::process::raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -1,27 +1,28 @@
 //! `gfs dev` itself: brings the cluster up, watches it, ends it.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::DevArgs;
+use super::address::master_address;
 use super::children::{self, Children, Ended, describe};
 use super::config;
+use super::home::Home;
 use super::layout::Layout;
 use super::plan::{Plan, Wishes};
 use super::role::Role;
+use super::signals::Signals;
 use super::tables::{self, Lock};
 use super::user_command::UserCommand;
 use super::{process, ready};
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::output::note;
 
-/// Where the master of a new cluster listens.
-const LISTEN_DEFAULT: &str = "127.0.0.1:7400";
 /// Chunkservers end first, then the master; together well below the 10 s that are promised.
 const CHUNKSERVERS_END_TIME: Duration = Duration::from_secs(4);
 const MASTER_END_TIME: Duration = Duration::from_secs(2);
@@ -65,43 +66,6 @@ fn prepare(home: &Home, args: &DevArgs) -> Result<(Layout, Plan, Lock)> {
     Ok((layout, plan, lock))
 }
 
-/// DIR, and whether it goes when the cluster does.
-struct Home {
-    dir: PathBuf,
-    temporary: bool,
-}
-
-impl Home {
-    fn of(dir: Option<PathBuf>) -> Result<Self> {
-        if let Some(dir) = dir {
-            return Ok(Self { dir, temporary: false });
-        }
-        let mut random = [0; 6];
-        getrandom::fill(&mut random)
-            .map_err(|error| Failure::new(format!("cannot draw a folder's name: {error}")))?;
-        let suffix: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let dir = std::env::temp_dir().join(format!("gfs-dev-{suffix}"));
-        std::fs::create_dir(&dir).during(|| format!("cannot make {}", dir.display()))?;
-        Ok(Self { dir, temporary: true })
-    }
-
-    /// Removes a temporary folder.
-    fn leave(&self) -> Result<()> {
-        if !self.temporary {
-            return Ok(());
-        }
-        std::fs::remove_dir_all(&self.dir)
-            .during(|| format!("cannot remove {}", self.dir.display()))
-    }
-
-    /// Something went wrong: the logs of a temporary folder are worth more than the space.
-    fn keep(&self) {
-        if self.temporary {
-            note(format_args!("logs and data are kept in {}", self.dir.display()));
-        }
-    }
-}
-
 fn refuse_living(layout: &Layout) -> Result<()> {
     let living = process::all_living(layout)?;
     if living.is_empty() {
@@ -116,35 +80,11 @@ fn refuse_living(layout: &Layout) -> Result<()> {
     )))
 }
 
-/// SIGINT and SIGTERM, both meaning: end in order.
-struct Signals {
-    interrupt: SignalStream,
-    terminate: SignalStream,
-}
-
-impl Signals {
-    fn install() -> Result<Self> {
-        let failed = || "cannot listen for signals";
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).during(failed)?,
-            terminate: signal(SignalKind::terminate()).during(failed)?,
-        })
-    }
-
-    /// The next one. Cancel safe.
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-        }
-    }
-}
-
 struct Foreground {
     layout: Layout,
     plan: Plan,
     children: Children,
-    /// No role ended by itself.
+    /// No role ended by itself: its log would say why.
     all_well: bool,
 }
 
@@ -217,7 +157,7 @@ impl Foreground {
     }
 
     fn report(&mut self, (role, status): Ended) {
-        self.all_well = false;
+        self.all_well &= was_killed(&status);
         let log = self.layout.log(role);
         note(format_args!(
             "{role} ended: {}; its log is {}; start it again with `gfs dev start {role} --dir {}`",
@@ -277,59 +217,31 @@ impl Foreground {
     }
 }
 
-/// Where the master shall listen. What was asked for is taken or refused; what was there before is kept if it can
-/// be; `may_move` when nobody but our own COMMAND needs to know.
-fn master_address(asked: Option<&str>, known: Option<&str>, may_move: bool) -> Result<String> {
-    let asked_for_any = asked.is_some_and(|address| address.ends_with(":0"));
-    let (wanted, may_move) = match (asked, known) {
-        (Some(_), Some(known)) if asked_for_any => (known, true),
-        (Some(asked), _) => (asked, false),
-        (None, Some(known)) => (known, may_move),
-        (None, None) => (LISTEN_DEFAULT, may_move),
-    };
-    if may_move {
-        return Ok(config::free_or_any(wanted));
-    }
-    if config::is_free(wanted) {
-        return Ok(wanted.to_owned());
-    }
-    Err(Failure::new(format!(
-        "cannot listen at {wanted}: it is in use or not of this machine; end what listens there, or take a free \
-         port with --listen 127.0.0.1:0"
-    )))
+/// Somebody ended the role: with `gfs dev kill`, say.
+fn was_killed(status: &io::Result<ExitStatus>) -> bool {
+    let by = status.as_ref().ok().and_then(ExitStatusExt::signal);
+    by.is_some_and(|by| [Signal::KILL.as_raw(), Signal::TERM.as_raw()].contains(&by))
 }
 
 /// A line for scripts. A reader that left does not end the cluster.
 fn say(to_stderr: bool, line: &str) {
     let text = format!("{line}\n");
     let _ = if to_stderr {
-        std::io::stderr().write_all(text.as_bytes())
+        io::stderr().write_all(text.as_bytes())
     } else {
-        std::io::stdout().write_all(text.as_bytes())
+        io::stdout().write_all(text.as_bytes())
     };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
 
     #[test]
-    fn the_master_listens_where_it_was_told_or_where_it_was() {
-        let taken = TcpListener::bind(config::ANY_PORT).unwrap();
-        let in_use = taken.local_addr().unwrap().to_string();
-        let free = {
-            let listener = TcpListener::bind(config::ANY_PORT).unwrap();
-            listener.local_addr().unwrap().to_string()
-        };
-        let address = |asked, known, may_move| master_address(asked, known, may_move);
-        assert_eq!(address(Some(&*free), Some(&*in_use), false), Ok(free.clone()));
-        assert_eq!(address(None, Some(&*free), false), Ok(free.clone()));
-        assert_eq!(address(Some("127.0.0.1:0"), Some(&*free), false), Ok(free.clone()));
-        let any = Ok(config::ANY_PORT.to_owned());
-        assert_eq!(address(Some("127.0.0.1:0"), Some(&*in_use), false), any);
-        assert_eq!(address(None, Some(&*in_use), true), any);
-        assert!(address(Some(&*in_use), None, true).is_err());
-        assert!(address(None, Some(&*in_use), false).unwrap_err().message.contains("--listen"));
+    fn only_a_role_that_ended_by_itself_has_a_story_to_tell() {
+        for (raw, killed) in [(9, true), (15, true), (0, false), (1 << 8, false), (6, false)] {
+            assert_eq!(was_killed(&Ok(ExitStatus::from_raw(raw))), killed, "{raw}");
+        }
+        assert!(!was_killed(&Err(io::ErrorKind::Other.into())));
     }
 }

@@ -3,15 +3,18 @@
 //! The foreground process starts the roles, tells what becomes of them, and ends them; it takes no part in their
 //! work. What it knows lies in files of DIR, so that `start` and `kill` need nothing but DIR.
 
+mod address;
 mod children;
 mod config;
 mod foreground;
+mod home;
 mod kill;
 mod layout;
 mod plan;
 mod process;
 mod ready;
 mod role;
+mod signals;
 mod start;
 mod tables;
 mod user_command;
