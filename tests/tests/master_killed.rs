@@ -26,7 +26,8 @@ const RESUME_WITHIN: Duration = Duration::from_secs(2);
 struct Load {
     client: Client,
     over: AtomicBool,
-    appends: AtomicU64,
+    /// Acknowledged appends, for each of the two shared files.
+    appends: [AtomicU64; 2],
     changes: AtomicU64,
     /// (writer, seq) → offset, as acknowledged.
     acknowledged: Mutex<BTreeMap<(u64, u64), u64>>,
@@ -47,7 +48,7 @@ async fn appender(load: Arc<Load>, writer: u64) -> anyhow::Result<()> {
         let length = payload::length(writer, seq, 100, 64 << 10);
         let offset = records.append(payload::record(writer, seq, length)).await?;
         load.acknowledged.lock().await.insert((writer, seq), offset);
-        load.appends.fetch_add(1, Ordering::Relaxed);
+        load.appends[usize::from(writer % 2 == 1)].fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -121,27 +122,48 @@ async fn namespace_client(load: Arc<Load>, number: u64) -> anyhow::Result<Names>
     Ok(names)
 }
 
-/// Kills the master at a random moment, brings it back, and demands that appends go on. Gives whether the round counts.
+impl Load {
+    fn appends(&self) -> [u64; 2] {
+        [0, 1].map(|file| self.appends[file].load(Ordering::Relaxed))
+    }
+
+    /// How long it takes until both shared files have grown beyond `before`.
+    async fn resumes(&self, before: [u64; 2]) -> anyhow::Result<Duration> {
+        let back = Instant::now();
+        while !(0..2).all(|file| self.appends()[file] > before[file]) {
+            let waited = back.elapsed();
+            anyhow::ensure!(
+                waited < RESUME_WITHIN,
+                "{waited:?} after the master's return appends stand still: {before:?} before, {:?} now",
+                self.appends()
+            );
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(back.elapsed())
+    }
+}
+
+/// Kills the master at a random moment, brings it back, and demands that appends go on: of those who were at it,
+/// and of one who comes anew. Gives whether the round counts.
 async fn round(cluster: &Arc<Cluster>, load: &Load, seed: u64) -> anyhow::Result<bool> {
-    let (appends, changes) =
-        (load.appends.load(Ordering::Relaxed), load.changes.load(Ordering::Relaxed));
+    let (appends, changes) = (load.appends(), load.changes.load(Ordering::Relaxed));
     sleep(Duration::from_millis(300 + payload::length(seed, 1, 1, 1500) as u64)).await;
     blocking(cluster, |cluster| cluster.kill("master1")).await?;
     sleep(Duration::from_millis(payload::length(seed, 2, 1, 700) as u64)).await;
     blocking(cluster, |cluster| cluster.restart("master1")).await?;
 
+    let resumed = load.resumes(load.appends()).await?;
     let back = Instant::now();
     let probe = load.client.open("/probe").await?.record_writer();
     probe.append(payload::record(u64::MAX, seed, 100)).await?;
-    let resumed = back.elapsed();
-    anyhow::ensure!(
-        resumed <= RESUME_WITHIN,
-        "round {seed}: an append took {resumed:?} after the master's return"
-    );
+    let fresh = back.elapsed();
+    anyhow::ensure!(fresh <= RESUME_WITHIN, "round {seed}: a fresh append took {fresh:?}");
 
-    let done = |now: &AtomicU64, before: u64| now.load(Ordering::Relaxed) - before;
-    let (appends, changes) = (done(&load.appends, appends), done(&load.changes, changes));
-    println!("round {seed}: {appends} appends, {changes} changes, resumed in {resumed:?}");
+    let appends: u64 = load.appends().iter().sum::<u64>() - appends.iter().sum::<u64>();
+    let changes = load.changes.load(Ordering::Relaxed) - changes;
+    println!(
+        "round {seed}: {appends} appends, {changes} changes, resumed in {resumed:?}, fresh {fresh:?}"
+    );
     Ok(appends >= APPENDS_MIN && changes >= CHANGES_MIN)
 }
 
@@ -207,7 +229,7 @@ fn the_master_dies_twenty_times_and_nothing_acknowledged_is_lost() -> anyhow::Re
         let load = Arc::new(Load {
             client,
             over: AtomicBool::new(false),
-            appends: AtomicU64::new(0),
+            appends: Default::default(),
             changes: AtomicU64::new(0),
             acknowledged: Mutex::default(),
         });

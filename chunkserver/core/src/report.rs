@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::REPORT_PAGE_MAX;
-use gfs_types::message::control::{HeldLease, ReplicaReport};
+use gfs_types::message::control::{HeldLease, ReplicaReport, ReplicaState};
 use gfs_types::time::Instant;
 
 use crate::replica::LeaseStatus;
@@ -46,6 +46,13 @@ impl Holdings {
     #[must_use]
     pub fn count(&self) -> usize {
         self.replicas.len()
+    }
+
+    /// How many replicas are not clean: an order to end may still come for them.
+    #[must_use]
+    pub fn unclean_count(&self) -> usize {
+        let unclean = |report: &&ReplicaReport| report.state == ReplicaState::Unclean;
+        self.replicas.values().filter(unclean).count()
     }
 
     /// How many leases are held.

@@ -112,7 +112,9 @@ impl Inner {
                         pause = PAUSE_MIN;
                     }
                     Err(error) => {
-                        warn!(chunkserver = %link.name.0, address = link.address, %error, "no way to a member");
+                        if pause == PAUSE_MIN {
+                            warn!(chunkserver = %link.name.0, address = link.address, %error, "no way to a member; trying on");
+                        }
                         self.refuse(batch.into_iter().map(|(ticket, _)| ticket), &error);
                         conn = None;
                         // What comes meanwhile waits in the queue: a dead peer is not asked in a tight loop.

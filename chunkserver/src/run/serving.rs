@@ -25,6 +25,9 @@ const SHARDS: (usize, usize) = (2, 8);
 const OPEN_THREADS: usize = 8;
 /// The leases' end takes at most what their members are given for it, and a little more.
 const END_LEASES: Duration = Duration::from_millis(LEASE_CLOSE_MS.0 + 500);
+/// Servers that end together need one another: the one with the lease can end it in order only while its members listen. So long
+/// a server without leases waits for the end of those its replicas are members of.
+const END_MEMBERSHIPS: Duration = Duration::from_millis(1_500);
 
 /// What was prepared.
 pub(super) struct Parts<'a> {
@@ -115,13 +118,16 @@ impl Serving {
     /// Gives the leases up, tells the master, and ends every thread. Takes a few seconds at most.
     pub(super) async fn end(self) {
         self.driver.handle().give_up_leases();
-        let started = Instant::now();
-        while self.leases() > 0 && started.elapsed() < END_LEASES {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let leases = self.settle(END_LEASES, Holdings::lease_count).await;
+        if leases > 0 {
+            tracing::warn!(leases, "some leases could not be ended in order");
         }
-        let left = self.leases();
-        if left > 0 {
-            tracing::warn!(leases = left, "some leases could not be ended in order");
+        let unclean = self.settle(END_MEMBERSHIPS, Holdings::unclean_count).await;
+        if unclean > 0 {
+            tracing::warn!(
+                unclean,
+                "some replicas end unclean: whoever holds their leases did not end them in time"
+            );
         }
         let Self { driver, data_plane, link, .. } = self;
         let ending = tokio::task::spawn_blocking(move || {
@@ -134,8 +140,14 @@ impl Serving {
         }
     }
 
-    fn leases(&self) -> usize {
-        self.holdings.lock().unwrap_or_else(PoisonError::into_inner).lease_count()
+    /// Waits until nothing is left to count, or time is out; gives what is left.
+    async fn settle(&self, patience: Duration, count: fn(&Holdings) -> usize) -> usize {
+        let left = || count(&self.holdings.lock().unwrap_or_else(PoisonError::into_inner));
+        let started = Instant::now();
+        while left() > 0 && started.elapsed() < patience {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        left()
     }
 }
 

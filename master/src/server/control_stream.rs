@@ -11,6 +11,7 @@ use gfs_protocol::pb;
 use gfs_types::Error;
 use gfs_types::fence::MasterEpoch;
 use gfs_types::ids::ProcessSession;
+use gfs_types::ids::ServerUid;
 use gfs_types::limits::HANDSHAKE_MS;
 use gfs_types::message::control::{Command, FromChunkserver, Registration, ToChunkserver};
 use tokio::sync::{oneshot, watch};
@@ -133,12 +134,22 @@ async fn read(
             }
         };
         match next {
-            Ok(next) => message = next,
+            Ok(next) => {
+                note(chunkserver, &next);
+                message = next;
+            }
             Err(error) => {
                 tracing::warn!(%chunkserver, %error, "a chunkserver's message is not understood");
                 return;
             }
         }
+    }
+}
+
+/// What a person may want to know later: the core decides by it, and drops the words.
+fn note(chunkserver: ServerUid, message: &FromChunkserver) {
+    if let FromChunkserver::MemberFailed { handle, version, member, reason } = message {
+        tracing::warn!(chunk = %handle, %version, %chunkserver, %member, %reason, "a member of a chunk does not answer its primary");
     }
 }
 
