@@ -1,7 +1,7 @@
 //! `Locate`: where chunks of a file are. Stale and corrupt replicas are never named, nor those out of touch.
 
 use gfs_types::Error;
-use gfs_types::ids::{ChunkHandle, FileId};
+use gfs_types::ids::{ChunkHandle, FileId, ServerUid};
 use gfs_types::limits::LOCATE_CHUNKS_MAX;
 use gfs_types::message::client::{ChunkLocation, FileLocations, ReplicaLocation, Response};
 use gfs_types::message::control::ReplicaState;
@@ -45,9 +45,17 @@ impl Master {
         Ok(Response::Locations(FileLocations { entry, chunks, valid_ms }))
     }
 
-    /// Nobody was told of it and no replica is known: it reads as a hole.
-    fn is_unseen(&self, handle: ChunkHandle) -> bool {
-        self.durable.chunks.unborn(handle).is_some() && self.current(handle).next().is_none()
+    /// No client was ever told of it, so it reads as a hole. A grant of a chunk that is just born needs all of its members to
+    /// have made it: one that tells what it holds, and has none, is the proof. Without that proof it may have been granted by an
+    /// earlier process, whose record of the birth was not yet durable when it died.
+    pub(super) fn is_unseen(&self, handle: ChunkHandle) -> bool {
+        let Some(members) = self.durable.chunks.unborn(handle) else { return false };
+        let registry = &self.soft.registry;
+        let holds = |index| registry.replicas(handle).iter().any(|one| one.server == index);
+        let told_without = |uid: &ServerUid| {
+            registry.by_uid(*uid).is_some_and(|index| registry.get(index).reported && !holds(index))
+        };
+        self.current(handle).next().is_none() && members.iter().any(told_without)
     }
 
     fn chunk_location(

@@ -54,7 +54,7 @@ impl Master {
     /// Nobody can be changing the chunk. A process that is younger than a lease also needs all members to have reported, and with
     /// them the leases they hold.
     fn is_quiet(&self, now: Instant, handle: ChunkHandle) -> bool {
-        if self.durable.chunks.unborn(handle).is_some() {
+        if self.is_unseen(handle) {
             return !self.soft.works.contains_key(&handle);
         }
         if self.soft.leases.live(now, handle).is_some() || self.soft.works.contains_key(&handle) {

@@ -150,10 +150,10 @@ fn a_birth_cut_short_by_a_restart_begins_again_when_all_have_told() {
     assert!(lease(&out, request).is_some());
 }
 
-#[test]
-fn a_birth_cut_short_that_was_made_goes_on() {
+/// A chunk was granted, but the record that says it was born never reached the disk before the master died.
+fn granted_and_restarted() -> (World, gfs_types::ids::FileId, gfs_types::message::client::LeaseGrant)
+{
     let (mut world, file, grant) = World::with_chunk();
-    // The record that says it was born never reached the disk.
     assert!(world.log.pop().is_some());
     let mut durable = crate::Durable::blank();
     for (position, epoch, record) in &world.log {
@@ -162,6 +162,39 @@ fn a_birth_cut_short_that_was_made_goes_on() {
     world.follower = durable.clone();
     world.master = crate::Master::new(world.settings.clone(), durable);
     world.step(Input::Serve { epoch: super::world::EPOCH });
+    (world, file, grant)
+}
+
+#[test]
+fn a_chunk_that_was_granted_is_no_hole_before_its_members_are_back() {
+    let (mut world, file, grant) = granted_and_restarted();
+    let told = |world: &mut World| {
+        let length = world.stat("/f").unwrap();
+        let chunks = locate(world, file).chunks;
+        (length.length, length.length_is_final, chunks.len())
+    };
+    assert_eq!(told(&mut world), (0, false, 1), "somebody may have appended to it");
+    // Each of them must have made it, or there was no grant: none of them is here without it.
+    world.join(1, 2, &[holds(grant.handle, 1, 50)]);
+    assert_eq!(told(&mut world), (50, false, 1));
+    world.join(2, 2, &[holds(grant.handle, 1, 50)]);
+    world.join(3, 2, &[holds(grant.handle, 1, 50)]);
+    assert_eq!(told(&mut world), (50, true, 1));
+}
+
+#[test]
+fn a_birth_that_one_member_never_made_is_a_hole() {
+    let (mut world, file, _) = granted_and_restarted();
+    world.register(1, 2, Vec::new());
+    assert_eq!(locate(&mut world, file).chunks.len(), 1, "it has not told yet what it holds");
+    world.page(1, &[]);
+    assert!(locate(&mut world, file).chunks.is_empty());
+    assert!(world.stat("/f").unwrap().length_is_final);
+}
+
+#[test]
+fn a_birth_cut_short_that_was_made_goes_on() {
+    let (mut world, file, grant) = granted_and_restarted();
     let holding = [holds(grant.handle, 1, 0)];
     world.join(1, 2, &holding);
     world.join(2, 2, &holding);
