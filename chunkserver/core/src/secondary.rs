@@ -143,12 +143,24 @@ impl Replica {
                     "chunk {handle}: serial {committed} is called committed, but was never acknowledged here"
                 )))
             }
+            Role::Secondary(_) if !self.can_be_committed(committed, committed_length) => {
+                Err(Error::internal(format!(
+                    "chunk {handle}: a committed length of {committed_length} cannot be: {} are known to be \
+                     committed, {} are here",
+                    self.committed.length, self.length
+                )))
+            }
             Role::Secondary(_) => Ok(()),
             Role::Ready if !self.condition.may_mutate() => {
                 stale("this replica must be made equal before it takes orders".to_owned())
             }
             Role::Ready => self.bind(from, committed, committed_length),
         }
+    }
+
+    /// Whether the length may stand beside the serial: it never shrinks, and nothing is committed that is not here.
+    fn can_be_committed(&self, serial: SerialNumber, length: u64) -> bool {
+        serial <= self.committed.serial || (self.committed.length..=self.length).contains(&length)
     }
 
     /// The first order of a version: the primary's length at its start must be this replica's.

@@ -1,5 +1,7 @@
 //! The other members: what they were sent, what they acknowledged, and what is done about silence.
 
+use std::collections::BTreeSet;
+
 use gfs_types::ErrorKind;
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::{ChunkHandle, ServerUid};
@@ -29,6 +31,8 @@ pub(crate) struct Link {
     heard: Instant,
     /// When orders were last sent to it.
     sent: Instant,
+    /// Orders that were sent with the bytes it said it lacked, since an answer was last overdue.
+    fed: BTreeSet<SerialNumber>,
     /// The master knows that it is silent.
     reported: bool,
     /// It refused for good, and why.
@@ -44,6 +48,7 @@ impl Link {
             sent_through: SerialNumber(0),
             heard: now,
             sent: now,
+            fed: BTreeSet::new(),
             reported: false,
             refused: None,
         }
@@ -193,7 +198,8 @@ impl Replica {
             }
             Err((ErrorKind::NeedData, _)) => {
                 link.hear(now);
-                if answer.serial > link.acknowledged {
+                // It lacks what it was given: it has no room now, and gets it when its answer is overdue.
+                if answer.serial > link.acknowledged && link.fed.insert(answer.serial) {
                     primary.send(handle, answer.member, answer.serial, true, committed, now, out);
                 }
             }
@@ -227,6 +233,7 @@ impl Replica {
         let mut failed = Vec::new();
         for link in primary.links.values_mut().filter(overdue) {
             link.sent_through = link.acknowledged;
+            link.fed.clear();
             again.push(link.member.chunkserver);
             let silent_ms = now.ms_since(link.heard);
             if silent_ms >= MEMBER_SILENT_MS && !std::mem::replace(&mut link.reported, true) {

@@ -465,3 +465,58 @@ fn a_disk_without_space_is_tried_again_and_a_broken_one_ends_the_lease() {
     assert_eq!(bench.replica.condition(), Condition::Corrupt);
     assert_eq!(given_up(&bench), Some(100));
 }
+
+#[test]
+fn a_lease_that_ends_while_the_disk_is_full_begins_no_write() {
+    let mut bench = Bench::primary(&[]);
+    let mut out = Vec::new();
+    let token = crate::Token(1);
+    let mutate = Input::Mutate { token, target: target(1), mutation: append(100) };
+    bench.replica.step(bench.now, mutate, &mut out);
+    let (version, serial) = (ChunkVersion(1), SerialNumber(1));
+    let full = Input::Applied { version, serial, result: Err(Error::busy("no space")) };
+    bench.step(full);
+    bench.step(Input::Revoke { version });
+    // The write would be tried again at the same moment.
+    bench.after(LEASE_CLOSE_MS.0);
+    assert!(!bench.effects.iter().any(|effect| matches!(effect, Effect::Apply { .. })));
+    assert_eq!(given_up(&bench), Some(0));
+    assert_eq!(bench.replica.report().unwrap().length, 0);
+}
+
+#[test]
+fn a_primary_whose_own_sync_fails_leads_no_more() {
+    for end in [false, true] {
+        let mut bench = Bench::primary(&[2]);
+        bench.mutate(append(100));
+        bench.acknowledges(2, 1);
+        match end {
+            true => bench.step(Input::Revoke { version: ChunkVersion(1) }),
+            false => drop(bench.mutate(Mutation::Sync)),
+        }
+        bench.take();
+        let (ticket, _) = bench.waiting.remove(0);
+        bench.step(Input::StoreDone { ticket, result: Err(Error::corrupt("the disk failed")) });
+        assert_eq!(bench.replica.condition(), Condition::Corrupt);
+        assert_eq!(bench.replica.lease(), None);
+        assert_eq!(given_up(&bench), Some(100));
+    }
+}
+
+#[test]
+fn a_member_without_room_for_the_bytes_is_not_sent_them_again_and_again() {
+    let mut bench = Bench::primary(&[2]);
+    let source = gfs_types::message::data::DataSource::Pushed(gfs_types::ids::DataId::default());
+    bench.mutate(Mutation::Append { length: 100, source });
+    let sent = |bench: &mut Bench| {
+        bench.take();
+        bench.answers(2, 1, Err(Error::need_data("no room")));
+        bench.ordered(2)
+    };
+    assert_eq!(sent(&mut bench), [1]);
+    assert_eq!(sent(&mut bench), [] as [u64; 0]);
+    bench.take();
+    bench.after(ORDER_RESEND_MS.0);
+    assert_eq!(bench.ordered(2), [1], "asked again");
+    assert_eq!(sent(&mut bench), [1], "and given again");
+}

@@ -117,13 +117,14 @@ impl Replica {
 
     /// Time went by.
     pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        if self.retry.is_some_and(|at| at <= now) {
-            self.retry = None;
-            self.carry_out(out);
-        }
         self.expire_held(now, out);
         if matches!(self.role, Role::Primary(_)) {
             self.primary_tick(now, out);
+        }
+        // Last: a write that is begun must not be followed by the end of what it belongs to.
+        if self.retry.is_some_and(|at| at <= now) {
+            self.retry = None;
+            self.carry_out(out);
         }
     }
 
@@ -136,7 +137,7 @@ impl Replica {
     }
 
     /// A mutation cannot be carried out here: the replica takes part in nothing more until it is repaired.
-    fn broken(&mut self, why: &str, out: &mut Vec<Effect>) {
+    pub(super) fn broken(&mut self, why: &str, out: &mut Vec<Effect>) {
         self.damaged(why, out);
         if let Role::Primary(primary) = &self.role {
             let version = primary.version;

@@ -95,11 +95,19 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         if let Err(error) = result {
-            return self.damaged(&error.message, out);
+            return self.flush_failed(version, &error.message, out);
         }
         if version == self.promised {
             self.sequence.flushed(serial);
             self.acknowledge(now, out);
+        }
+    }
+
+    /// What was ordered to be on disk is not, and never will be acknowledged under this version.
+    fn flush_failed(&mut self, version: ChunkVersion, why: &str, out: &mut Vec<Effect>) {
+        match version == self.promised {
+            true => self.broken(why, out),
+            false => self.damaged(why, out),
         }
     }
 
@@ -113,7 +121,7 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         if let Err(error) = result {
-            return self.damaged(&error.message, out);
+            return self.flush_failed(version, &error.message, out);
         }
         if version != self.promised {
             return; // A raise came since, and made it unclean again on disk after this.

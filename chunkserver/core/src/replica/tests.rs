@@ -369,3 +369,30 @@ fn inspect_tells_who_leads_and_a_flush_of_a_clean_replica_is_free() {
     clean.step(Input::FlushReplica { token: flush });
     assert_eq!(clean.reply(flush), Some(Ok(DataResponse::Done)));
 }
+
+#[test]
+fn a_committed_length_that_cannot_be_is_refused_whoever_names_it() {
+    let started = || {
+        let mut bench = Bench::newborn(1);
+        bench.order(order(1, bytes(0, 10), 0, 0));
+        bench.order(order(2, bytes(10, 10), 1, 10));
+        bench.take();
+        bench
+    };
+    for length in [9, 21, settings(1).chunk_size.bytes(), u64::MAX] {
+        let mut bench = started();
+        let token = bench.order(order(3, bytes(20, 10), 2, length));
+        assert!(matches!(bench.reply(token), Some(Err(Internal | Invalid))), "{length}");
+        assert_eq!(bench.shown(), (true, 10));
+        let token = crate::Token(70);
+        let (target, from) = (target(1), PRIMARY);
+        let serial = SerialNumber(2);
+        bench.step(Input::Committed { token, target, from, serial, length });
+        assert_eq!(bench.reply(token), Some(Err(Internal)), "{length}");
+        assert_eq!(bench.shown(), (true, 10));
+    }
+    let mut bench = started();
+    let token = bench.order(order(3, bytes(20, 10), 2, 20));
+    assert_eq!(bench.reply(token), applied(3));
+    assert_eq!(bench.shown(), (true, 20));
+}
