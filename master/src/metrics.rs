@@ -29,7 +29,7 @@ const OPERATIONS: [&str; 15] = [
     "set_length",
 ];
 
-/// Of these one is counted: its place in [`OPERATIONS`].
+/// Of these one is counted: its place in the list of operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation(usize);
 
