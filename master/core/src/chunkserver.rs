@@ -282,15 +282,19 @@ impl Master {
     ) {
         let session = self.soft.registry.get(server).session;
         let holds = self.soft.leases.live(step.now, handle).is_some_and(|lease| {
-            lease.version == version && lease.primary == server && lease.session == session
+            lease.version == version
+                && lease.primary == server
+                && lease.session == session
+                && lease.members.contains(&member)
         });
         let raised = self.durable.chunks.get(handle).is_some_and(|chunk| chunk.version == version);
-        let Some(failed) = self.soft.registry.by_uid(member) else { return };
-        if !holds || !raised || failed == server {
+        // Unknown to this process when it did not come since the start: there is nobody to leave out, or to wait for.
+        let failed = self.soft.registry.by_uid(member);
+        if !holds || !raised || failed == Some(server) {
             return;
         }
         let work = self.soft.works.entry(handle).or_insert_with(Work::new);
-        work.left_out.insert(failed);
+        work.left_out.extend(failed);
         work.spent = Some(version);
         work.hurry = true;
         self.advance(step, handle);

@@ -33,8 +33,8 @@ pub(crate) struct Link {
     sent: Instant,
     /// Orders that were sent with the bytes it said it lacked, since an answer was last overdue.
     fed: BTreeSet<SerialNumber>,
-    /// The master knows that it is silent.
-    reported: bool,
+    /// When the master was told last that it is silent.
+    reported: Option<Instant>,
     /// It refused for good, and why.
     pub(crate) refused: Option<String>,
 }
@@ -49,7 +49,7 @@ impl Link {
             heard: now,
             sent: now,
             fed: BTreeSet::new(),
-            reported: false,
+            reported: None,
             refused: None,
         }
     }
@@ -62,7 +62,17 @@ impl Link {
 
     fn hear(&mut self, now: Instant) {
         self.heard = now;
-        self.reported = false;
+        self.reported = None;
+    }
+
+    /// Whether the master is to be told that it is silent. Now and then again: the master that was told may have died.
+    fn is_lost(&mut self, now: Instant) -> bool {
+        let since = self.reported.map_or(self.heard, |at| at.max(self.heard));
+        let lost = now.ms_since(since) >= MEMBER_SILENT_MS;
+        if lost {
+            self.reported = Some(now);
+        }
+        lost
     }
 }
 
@@ -235,9 +245,8 @@ impl Replica {
             link.sent_through = link.acknowledged;
             link.fed.clear();
             again.push(link.member.chunkserver);
-            let silent_ms = now.ms_since(link.heard);
-            if silent_ms >= MEMBER_SILENT_MS && !std::mem::replace(&mut link.reported, true) {
-                failed.push((link.member.chunkserver, silent_ms));
+            if link.is_lost(now) {
+                failed.push((link.member.chunkserver, now.ms_since(link.heard)));
             }
         }
         for member in again {

@@ -352,6 +352,9 @@ fn a_silent_member_is_ordered_again_then_named_to_the_master_and_the_client_told
         "once: {failed:?}"
     );
     bench.take();
+    bench.after(MEMBER_SILENT_MS.0);
+    assert_eq!(bench.told_master().len(), 1, "again: the master that was told may have died");
+    bench.take();
     bench.acknowledges(2, 1);
     assert_eq!(bench.shown(), (true, 100), "it was never ordered twice, and is committed now");
 }

@@ -332,6 +332,32 @@ fn a_failed_member_is_left_out_at_the_primarys_word_alone() {
 }
 
 #[test]
+fn a_failed_member_that_a_new_master_never_saw_is_not_waited_for() {
+    let (mut world, _, grant) = World::with_chunk();
+    let (handle, primary) = (grant.handle, grant.primary.0);
+    let [failed, other] = others(primary)[..] else { panic!() };
+    world.restart();
+    let members = vec![ServerUid(1), ServerUid(2), ServerUid(3)];
+    let held = HeldLease { handle, version: V1, left_ms: 9_000, members };
+    world.register(primary, 1, vec![held]);
+    world.page(primary, &[holds(handle, 1, 10)]);
+    world.join(other, 1, &[holds(handle, 1, 10)]);
+    let accuse = |member| FromChunkserver::MemberFailed {
+        handle,
+        version: V1,
+        member: ServerUid(member),
+        reason: "no answer".to_owned(),
+    };
+    assert!(world.tell(primary, accuse(8)).is_empty(), "no member of the lease");
+    let out = world.tell(primary, accuse(failed));
+    let mut asked: Vec<_> = raises(&world, &out).into_iter().map(|(uid, ..)| uid).collect();
+    asked.sort_unstable();
+    let mut expected = vec![primary, other];
+    expected.sort_unstable();
+    assert_eq!(asked, expected);
+}
+
+#[test]
 fn unequal_replicas_get_no_lease_until_they_are_equalised() {
     let (mut world, file, grant) = World::with_chunk();
     let handle = grant.handle;
