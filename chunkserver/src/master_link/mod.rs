@@ -26,8 +26,9 @@ use crate::store::Store;
 
 /// Messages to the master that wait for the stream.
 const OUTBOX_MAX: usize = 16 << 10;
-/// Between two rounds over all masters: first and longest.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Between two rounds over all masters: first and longest. A master that is back has no use before the chunkservers are:
+/// the longest must leave most of the 2 s in which appends go on again.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(400));
 
 /// Who this server is, as it registers.
 #[derive(Debug, Clone)]

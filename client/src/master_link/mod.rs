@@ -115,6 +115,7 @@ impl MasterLink {
 
     fn problem(&self, sends: u32) -> String {
         lock(&self.state.problem).clone().unwrap_or_else(|| match sends {
+            0 if self.welcome().is_none() => "no master has answered yet".to_owned(),
             0 => "the master takes no more requests".to_owned(),
             _ => "the master is connected and does not answer".to_owned(),
         })
