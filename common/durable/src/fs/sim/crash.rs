@@ -4,6 +4,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 use super::SECTOR_BYTES;
+use super::content::Content;
 use super::disk::{Change, Disk, Image, to_usize};
 
 /// Which of the unsynced changes survive a power loss.
@@ -114,7 +115,7 @@ fn tear(image: &mut Image, change: &Change, mut keeps: impl FnMut(usize) -> bool
             image.write(*inode, from as u64, &bytes[from - start..to - start]);
         }
     }
-    let len = image.files.get(inode).map_or(0, |content| content.len());
+    let len = image.files.get(inode).map_or(0, Content::len);
     if keeps(sectors(change)) && len < end {
         image.set_len(*inode, end as u64);
     }

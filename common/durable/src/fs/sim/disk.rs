@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::content::Content;
 use crate::fs::Metadata;
 
 /// Names one file's content, whatever its name.
@@ -43,7 +44,7 @@ impl Change {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Image {
     pub(super) names: BTreeMap<Name, Inode>,
-    pub(super) files: BTreeMap<Inode, Arc<Vec<u8>>>,
+    pub(super) files: BTreeMap<Inode, Content>,
 }
 
 impl Image {
@@ -69,21 +70,16 @@ impl Image {
         }
     }
 
-    fn content(&mut self, inode: Inode) -> &mut Vec<u8> {
-        Arc::make_mut(self.files.entry(inode).or_default())
+    fn content(&mut self, inode: Inode) -> &mut Content {
+        self.files.entry(inode).or_default()
     }
 
     pub(super) fn write(&mut self, inode: Inode, offset: u64, bytes: &[u8]) {
-        let start = to_usize(offset);
-        let content = self.content(inode);
-        if content.len() < start + bytes.len() {
-            content.resize(start + bytes.len(), 0);
-        }
-        content[start..start + bytes.len()].copy_from_slice(bytes);
+        self.content(inode).write(to_usize(offset), bytes);
     }
 
     pub(super) fn set_len(&mut self, inode: Inode, len: u64) {
-        self.content(inode).resize(to_usize(len), 0);
+        self.content(inode).set_len(to_usize(len));
     }
 }
 
@@ -165,8 +161,8 @@ impl Disk {
         let name = self.name(path)?;
         let inode = self.next_inode;
         self.next_inode += 1;
-        self.now.files.insert(inode, Arc::default());
-        self.durable.files.insert(inode, Arc::default());
+        self.now.files.insert(inode, Content::default());
+        self.durable.files.insert(inode, Content::default());
         self.change(Change::Link { name, inode });
         Ok(inode)
     }
@@ -221,12 +217,17 @@ impl Disk {
         Ok(Metadata { len: self.len(self.find(path)?), is_dir: false })
     }
 
-    pub(super) fn content(&self, inode: Inode) -> &[u8] {
-        self.now.files.get(&inode).map_or(&[], |bytes| bytes.as_slice())
+    /// As much of a file from `offset` on as there is; gives how much.
+    pub(super) fn read(&self, inode: Inode, offset: u64, buffer: &mut [u8]) -> usize {
+        let Some(content) = self.now.files.get(&inode) else { return 0 };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let count = buffer.len().min(content.len() - start);
+        content.read(start, &mut buffer[..count]);
+        count
     }
 
     pub(super) fn len(&self, inode: Inode) -> u64 {
-        self.content(inode).len() as u64
+        self.now.files.get(&inode).map_or(0, |content| content.len() as u64)
     }
 
     pub(super) fn write(&mut self, inode: Inode, offset: u64, bytes: &[u8]) {
@@ -280,13 +281,11 @@ impl Disk {
 
     pub(super) fn flip(&mut self, inode: Inode, offset: u64, mask: u8) -> io::Result<()> {
         let at = to_usize(offset);
-        if at >= self.content(inode).len() {
+        if offset >= self.len(inode) {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         for image in [&mut self.now, &mut self.durable] {
-            if let Some(byte) = image.content(inode).get_mut(at) {
-                *byte ^= mask;
-            }
+            image.content(inode).flip(at, mask);
         }
         Ok(())
     }

@@ -102,12 +102,9 @@ impl File for SimFile {
             if machine.planned_failure(Operation::Read) {
                 return Err(eio());
             }
-            let len = machine.disk.content(self.inode).len();
-            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(len);
-            let count = machine.read_len(buffer.len().min(len - start));
-            let content = machine.disk.content(self.inode);
-            buffer[..count].copy_from_slice(&content[start..start + count]);
-            Ok(count)
+            let left = to_usize(machine.disk.len(self.inode).saturating_sub(offset));
+            let count = machine.read_len(buffer.len().min(left));
+            Ok(machine.disk.read(self.inode, offset, &mut buffer[..count]))
         };
         self.fs.change(Operation::Read, read).map_err(named("read", &self.path))
     }

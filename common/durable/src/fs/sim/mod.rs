@@ -5,6 +5,7 @@
 //! length, a synced directory its names; a rename happens whole or not at all; directories are
 //! durable at once, as [`Fs::create_dir_all`] promises.
 
+mod content;
 mod crash;
 mod disk;
 mod file;
