@@ -8,6 +8,7 @@ use gfs_chunkserver_core::{StoreOp, Ticket};
 use gfs_types::Error;
 use gfs_types::ids::ChunkHandle;
 
+use super::guard::EndsOnPanic;
 use super::handle::DriverHandle;
 use crate::store::{Store, StoreError};
 
@@ -37,7 +38,10 @@ pub(super) fn start(
         let (sender, receiver) = channel();
         let (store, driver) = (store.clone(), driver.clone());
         let thread = std::thread::Builder::new().name(format!("flusher-{index}"));
-        threads.push(thread.spawn(move || run(&receiver, &store, &driver))?);
+        threads.push(thread.spawn(move || {
+            let _guard = EndsOnPanic;
+            run(&receiver, &store, &driver);
+        })?);
         jobs.push(sender);
     }
     Ok(Flushers { jobs, threads })
@@ -75,8 +79,7 @@ fn carry_out(store: &Store, handle: ChunkHandle, op: StoreOp) -> Result<u32, Sto
         StoreOp::Flush { committed_length, clean: true } => {
             store.mark_clean(handle, committed_length).map(|()| 0)
         }
-        // The store remembers by itself what it found to be damaged, and finds it again after a restart.
-        StoreOp::MarkCorrupt => Ok(0),
+        StoreOp::MarkCorrupt => store.mark_corrupt(handle).map(|()| 0),
         StoreOp::Delete { version } => store.delete(handle, version).map(|()| 0),
     }
 }

@@ -8,6 +8,7 @@
 mod clock;
 mod effects;
 mod flusher;
+mod guard;
 mod handle;
 mod requests;
 mod shard;
@@ -216,7 +217,10 @@ impl Driver {
         for (index, (inbox, found)) in inboxes.0.into_iter().zip(found).enumerate() {
             let mut shard = Shard::new(shared.clone(), jobs[index].clone(), found);
             let thread = std::thread::Builder::new().name(format!("driver-{index}"));
-            threads.push(thread.spawn(move || shard.run(&inbox))?);
+            threads.push(thread.spawn(move || {
+                let _guard = guard::EndsOnPanic;
+                shard.run(&inbox);
+            })?);
         }
         Ok(Self { handle, threads })
     }

@@ -9,7 +9,7 @@ use gfs_types::message::data::{DataReply, DataResponse, OrderKind, Target};
 
 use super::views::Views;
 use super::{Answer, Payload, Request};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// An answer without payload.
 pub(super) fn plain(result: Result<DataResponse, Error>) -> Answer {
@@ -89,7 +89,7 @@ pub(super) fn verify(
     match store.read_verified(handle, range.clone(), view.committed_length) {
         Ok(read) => (bytes(range.start, read.into(), view.committed_length), false),
         Err(error) => {
-            let bad = matches!(error, StoreError::Damaged { .. });
+            let bad = error.is_lost_bytes();
             (refusal(error.into()), bad)
         }
     }

@@ -90,7 +90,9 @@ impl Chunk {
             clean: header.clean,
             overwritten: header.overwritten,
             suspect: header.suspect,
-            damaged: state.closed.clone(),
+            damaged: state.closed.clone().or_else(|| {
+                header.corrupt.then(|| "a block did not match its checksum".to_owned())
+            }),
         }
     }
 

@@ -84,6 +84,7 @@ impl Store {
             clean: true,
             overwritten: false,
             suspect: false,
+            corrupt: false,
             boot: self.config.boot,
             committed: 0,
             base: End::default(),

@@ -99,6 +99,20 @@ impl StoreError {
         matches!(self, Self::Fatal { .. })
     }
 
+    /// Whether bytes of the replica are lost: they do not match their checksum, or the disk cannot give them any more.
+    #[must_use]
+    pub fn is_lost_bytes(&self) -> bool {
+        let unreadable = |error: &io::Error| {
+            error.kind() == io::ErrorKind::UnexpectedEof
+                || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        };
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Io { source, .. } => unreadable(source),
+            _ => false,
+        }
+    }
+
     /// A disk without space is a matter of its own.
     pub(super) fn or_full(self, server: &str) -> Self {
         use io::ErrorKind::{QuotaExceeded, StorageFull};

@@ -17,6 +17,7 @@ const BYTES: usize = 128;
 const CLEAN: u16 = 1;
 const OVERWRITTEN: u16 = 2;
 const SUSPECT: u16 = 4;
+const CORRUPT: u16 = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
@@ -29,6 +30,8 @@ pub(super) struct Header {
     pub clean: bool,
     pub overwritten: bool,
     pub suspect: bool,
+    /// A block was found that does not match its checksum.
+    pub corrupt: bool,
     /// The kernel's run in which the replica became unclean.
     pub boot: u128,
     /// Committed length as of the last flush.
@@ -59,7 +62,8 @@ impl Header {
         let flag = |on: bool, bit: u16| if on { bit } else { 0 };
         let flags = flag(self.clean, CLEAN)
             | flag(self.overwritten, OVERWRITTEN)
-            | flag(self.suspect, SUSPECT);
+            | flag(self.suspect, SUSPECT)
+            | flag(self.corrupt, CORRUPT);
         fields.put(0, MAGIC);
         fields.put(4, &FORMAT.to_le_bytes());
         fields.put(6, &flags.to_le_bytes());
@@ -105,6 +109,7 @@ impl Header {
             clean: flags & CLEAN != 0,
             overwritten: flags & OVERWRITTEN != 0,
             suspect: flags & SUSPECT != 0,
+            corrupt: flags & CORRUPT != 0,
             boot: fields.u128(64),
             committed: fields.u64(56),
             base: end(80, 112),
@@ -153,6 +158,7 @@ mod tests {
             clean: true,
             overwritten: false,
             suspect: true,
+            corrupt: true,
             boot: 9,
             committed: 20,
             base: end(3),

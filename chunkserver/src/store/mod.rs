@@ -239,7 +239,21 @@ impl Store {
         chunk.end_clean(&*file, committed_length)
     }
 
-    /// Clears `suspect`: the replica was made equal to the others. Durable when this returns.
+    /// Notes that a block does not match its checksum, durable when this returns: a start looks only at blocks that a
+    /// crash may have touched, and would take the replica for a good one.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn mark_corrupt(&self, handle: ChunkHandle) -> Result<(), StoreError> {
+        let (chunk, file) = self.chunk(handle)?;
+        let mut header = chunk.header();
+        if header.corrupt {
+            return Ok(());
+        }
+        chunk.write_header(&*file, &mut header, |header| header.corrupt = true)
+    }
+
+    /// Clears `suspect` and `corrupt`: the replica was made equal to the others. Durable when this returns.
     ///
     /// # Errors
     /// The disk's.
@@ -249,6 +263,7 @@ impl Store {
         let boot = self.config.boot;
         chunk.write_header(&*file, &mut header, |header| {
             header.suspect = false;
+            header.corrupt = false;
             header.boot = boot;
         })
     }

@@ -117,6 +117,11 @@ impl Chunk {
         if let Err(error) = apply(file, &redo, data) {
             return Err(self.close(state, error));
         }
+        // The next overwrite may take this one's redo area, and be cut short there: this end must be known without it.
+        let (at, record) = ends::record(self.handle, redo.end);
+        if let Err(error) = file.write_all_at(&record, at) {
+            return Err(self.close(state, error));
+        }
         state.end = redo.end;
         self.advance(redo.end, true);
         Ok(())

@@ -163,6 +163,29 @@ fn a_write_that_was_cut_short_is_as_if_it_never_was_or_was_whole() {
 }
 
 #[test]
+fn an_overwrite_that_was_cut_short_takes_no_earlier_one_along() {
+    // The first overwrite makes everything before it durable; those of later bytes need no sync.
+    let first = [Op::Append(80), Op::Write(9, 1)];
+    let before = [&first[..], &[Op::Append(70_000), Op::Write(69_000, 50), Op::Write(500, 9)]];
+    let before = before.concat();
+    let ops = [Op::Write(69_010, 10), Op::Write(3, 40), Op::Write(500, 70), Op::Write(60, 69_900)];
+    for before in [&before[..4], &before[..]] {
+        for op in ops {
+            for (writes, part) in (0..4).flat_map(|writes| [1, 120, 500, 999].map(|p| (writes, p)))
+            {
+                let disk = SimFs::new(1);
+                let tear = TearFs::new(disk.clone());
+                let Prepared { store, model, .. } = prepare(tear.clone(), before);
+                tear.tear(writes, part);
+                let run = run(&store, &model, Vec::new(), &[op]);
+                let what = format!("{before:?} {op:?} write {writes} torn at {part}/1000");
+                check(disk.kill(), &run.after_kill, &what);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_power_loss_takes_nothing_that_was_synced_and_shows_nothing_torn() {
     for (index, before) in BEFORE.into_iter().enumerate() {
         // The plain conditions are the harder ones' beginnings: single operations suffice for them.

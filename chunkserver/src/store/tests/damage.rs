@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use gfs_durable::fs::Fs;
-use gfs_durable::fs::sim::SimFs;
+use gfs_durable::fs::sim::{CrashMode, SimFs};
+use gfs_durable::fs::{Fs, Open};
 use gfs_types::ErrorKind;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ClusterUid};
@@ -145,4 +145,36 @@ fn a_head_with_a_right_checksum_and_impossible_numbers_is_refused() {
         let error = found[0].replica.as_ref().unwrap_err();
         assert!(error.to_string().contains("cannot be"), "field {field}: {error}");
     }
+}
+
+#[test]
+fn a_replica_found_to_be_corrupt_stays_so_after_a_clean_end_and_a_restart() {
+    let fs = disk();
+    let (store, _) = open(fs.clone()).unwrap();
+    store.mark_corrupt(HANDLE).unwrap();
+    store.set_version(HANDLE, ChunkVersion(2)).unwrap();
+    store.mark_clean(HANDLE, 140_000).unwrap();
+    for _ in 0..2 {
+        let (store, found) = open(fs.crash(CrashMode::Nothing)).unwrap();
+        let replica = found[0].replica.as_ref().unwrap();
+        assert!(replica.damaged.is_some(), "{replica:?}");
+        // It still takes versions and serves the blocks that are good.
+        assert_eq!(replica.version, ChunkVersion(2));
+        store.set_version(HANDLE, ChunkVersion(3)).unwrap();
+        store.read_verified(HANDLE, 0..10, 140_000).unwrap();
+    }
+    store.clear_suspect(HANDLE).unwrap();
+    let (_, found) = open(fs.kill()).unwrap();
+    assert_eq!(found[0].replica.as_ref().unwrap().damaged, None);
+}
+
+#[test]
+fn bytes_that_the_disk_does_not_give_any_more_are_lost() {
+    let fs = disk();
+    let (store, _) = open(fs.clone()).unwrap();
+    fs.open(&path(), Open::Write).unwrap().set_len(DATA_AT + 100_000).unwrap();
+    store.read_verified(HANDLE, 0..10, 140_000).unwrap();
+    assert!(store.read_verified(HANDLE, 70_000..70_010, 140_000).unwrap_err().is_lost_bytes());
+    let missing = ChunkHandle(1);
+    assert!(!store.read_verified(missing, 0..10, 140_000).unwrap_err().is_lost_bytes());
 }

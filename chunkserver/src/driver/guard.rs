@@ -1,0 +1,41 @@
+//! A thread of the driver that panics takes the process with it.
+
+/// Ends the process when it is dropped by a panic. Without its shard a server would go on with heartbeats and reads while
+/// a part of its replicas answers nobody, for ever; after a crash it recovers, and others take over meanwhile.
+pub(super) struct EndsOnPanic;
+
+impl Drop for EndsOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the process ends: a thread that owns replicas panicked");
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const CHILD: &str = "GFS_TEST_PANIC_ON_A_THREAD";
+    const NAME: &str = "driver::guard::tests::a_panic_on_a_guarded_thread_ends_the_process";
+
+    #[test]
+    fn a_panic_on_a_guarded_thread_ends_the_process() {
+        if std::env::var_os(CHILD).is_some() {
+            let guarded = || {
+                let _guard = EndsOnPanic;
+                panic!("as in a shard");
+            };
+            assert!(std::thread::spawn(guarded).join().is_err());
+            // Not reached: the test would pass, and its parent fail.
+            return;
+        }
+        let test = std::env::current_exe().expect("this test");
+        let child = Command::new(test).args(["--exact", NAME]).env(CHILD, "1").output();
+        let child = child.expect("the child starts");
+        assert_eq!(child.status.code(), None, "by a signal: {child:?}");
+    }
+}
