@@ -76,13 +76,19 @@ fn find(
     if shown.is_empty() {
         return Ok((Found::Bytes(Vec::new()), committed));
     }
-    if length < BLOCK_BYTES {
-        return Ok((Found::Bytes(store.read_verified(handle, shown, committed)?), committed));
-    }
-    // Rounded out to whole blocks it must still fit a frame: the reader asks again for the rest.
-    let first = shown.start / BLOCK_BYTES * BLOCK_BYTES;
-    let range = shown.start..shown.end.min(first + FRAME_BYTES_MAX);
-    Ok((Found::Blocks(store.read_plan(handle, range, committed)?), committed))
+    let found = if length < BLOCK_BYTES {
+        Found::Bytes(store.read_verified(handle, shown.clone(), committed)?)
+    } else {
+        // Rounded out to whole blocks it must still fit a frame: the reader asks again for the rest.
+        let first = shown.start / BLOCK_BYTES * BLOCK_BYTES;
+        let range = shown.start..shown.end.min(first + FRAME_BYTES_MAX);
+        Found::Blocks(store.read_plan(handle, range, committed)?)
+    };
+    // An overwrite is hidden before it changes anything. One that began since the first look may have given the bytes
+    // or checksums found here, and nobody knows yet whether it will be committed (mut-4).
+    let now = driver.view(handle).unwrap_or_default();
+    now.admit(handle, &head.target, shown, 0)?;
+    Ok((found, committed))
 }
 
 fn send(mut socket: &TcpStream, head: &[u8], found: &Found) -> io::Result<()> {

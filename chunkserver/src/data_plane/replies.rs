@@ -16,6 +16,8 @@ use gfs_types::message::data::{DataReply, DataResponse};
 use crate::driver::Answer;
 
 const STACK_BYTES: usize = 128 << 10;
+/// Bytes of answers that may wait for a peer to take them; one that takes none is not read from any more.
+const UNSENT_BYTES_MAX: usize = 4 << 20;
 /// Up to this many bytes of answers are sent with one call.
 const BATCH_BYTES: usize = 64 << 10;
 
@@ -24,8 +26,37 @@ struct Queue {
     frames: VecDeque<(Vec<u8>, Bytes)>,
     /// Requests that still owe their answer.
     owed: usize,
+    /// Answers that are queued or being written, and their bytes.
+    unsent: usize,
+    unsent_bytes: usize,
     has_thread: bool,
     closed: bool,
+}
+
+impl Queue {
+    /// Whether the peer must take answers before it may ask for more.
+    fn is_full(&self) -> bool {
+        self.owed + self.unsent >= CONNECTION_REQUESTS_MAX || self.unsent_bytes >= UNSENT_BYTES_MAX
+    }
+
+    fn put(&mut self, head: Vec<u8>, payload: Bytes) {
+        self.owed = self.owed.saturating_sub(1);
+        if !self.closed {
+            self.unsent += 1;
+            self.unsent_bytes += head.len() + payload.len();
+            self.frames.push_back((head, payload));
+        }
+    }
+
+    fn sent(&mut self, count: usize, bytes: usize) {
+        self.unsent -= count;
+        self.unsent_bytes -= bytes;
+    }
+
+    /// Whether nothing is owed or on its way.
+    fn is_idle(&self) -> bool {
+        self.owed + self.unsent == 0
+    }
 }
 
 /// The way back of one connection.
@@ -52,11 +83,20 @@ impl Replies {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more answer will be queued. Waits while too many are owed: a peer that asks faster than it is answered
-    /// waits in its own connection.
+    /// One more answer will be queued. Waits while too many are owed or not taken: a peer that asks faster than it is
+    /// answered, or than it reads, waits in its own connection.
     pub(super) fn owe(self: &Arc<Self>) -> io::Result<()> {
+        self.owe_when(|queue| !queue.is_full())
+    }
+
+    /// As [`Replies::owe`], for a large answer: waits until the peer took all others.
+    pub(super) fn owe_alone(self: &Arc<Self>) -> io::Result<()> {
+        self.owe_when(Queue::is_idle)
+    }
+
+    fn owe_when(self: &Arc<Self>, ready: impl Fn(&Queue) -> bool) -> io::Result<()> {
         let mut queue = self.queue();
-        while queue.owed >= CONNECTION_REQUESTS_MAX && !queue.closed {
+        while !ready(&queue) && !queue.closed {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         if queue.closed {
@@ -74,12 +114,7 @@ impl Replies {
 
     /// The answer that was owed. Never waits.
     pub(super) fn put(&self, id: u64, op: Op, answer: &Answer) {
-        let mut queue = self.queue();
-        queue.owed = queue.owed.saturating_sub(1);
-        if !queue.closed {
-            queue.frames.push_back((head(id, op, answer), answer.payload.clone()));
-        }
-        drop(queue);
+        self.queue().put(head(id, op, answer), answer.payload.clone());
         self.changed.notify_all();
     }
 
@@ -113,9 +148,13 @@ impl Replies {
 
     fn run(&self) {
         while let Some(frames) = self.next() {
+            let count = frames.len();
+            let bytes = frames.iter().map(|(head, payload)| head.len() + payload.len()).sum();
             if self.write(|socket| write_all(socket, frames)).is_err() {
                 return;
             }
+            self.queue().sent(count, bytes);
+            self.changed.notify_all();
         }
     }
 
@@ -158,4 +197,35 @@ fn head(id: u64, op: Op, answer: &Answer) -> Vec<u8> {
         let reply = DataReply { result: Err(Error::internal("the answer does not fit its frame")) };
         encode_reply(id, op, &reply, 0, &[]).unwrap_or_default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue_with(count: usize, bytes: usize) -> Queue {
+        let mut queue = Queue { owed: count, ..Queue::default() };
+        for _ in 0..count {
+            queue.put(vec![0; 100], Bytes::from(vec![0; bytes - 100]));
+        }
+        queue
+    }
+
+    #[test]
+    fn a_peer_that_takes_no_answers_fills_its_queue_by_bytes_and_by_count() {
+        let mebibyte = 1 << 20;
+        assert!(!queue_with(3, mebibyte).is_full());
+        let mut queue = queue_with(4, mebibyte);
+        assert!(queue.is_full());
+        queue.frames.clear();
+        assert!(queue.is_full(), "those that are being written count");
+        queue.sent(1, mebibyte);
+        assert!(!queue.is_full() && !queue.is_idle());
+        queue.sent(3, 3 * mebibyte);
+        assert!(queue.is_idle());
+
+        assert!(!queue_with(CONNECTION_REQUESTS_MAX - 1, 100).is_full());
+        assert!(queue_with(CONNECTION_REQUESTS_MAX, 100).is_full());
+        assert!(Queue { owed: CONNECTION_REQUESTS_MAX, ..Queue::default() }.is_full());
+    }
 }
