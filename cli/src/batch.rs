@@ -1,5 +1,7 @@
 //! `batch`: many commands over one connection, a line each.
 
+use std::io::{BufRead, Read};
+
 use clap::{Args, Parser};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -79,7 +81,9 @@ struct WriteText {
 }
 
 /// Lines read ahead.
-const LINES_AHEAD: usize = 256;
+const LINES_AHEAD: usize = 64;
+/// Bytes of a line: its text goes into a file in one piece.
+const LINE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a `read`: the answer is one line of text.
 const READ_BYTES_MAX: u64 = 1 << 20;
 
@@ -136,11 +140,16 @@ fn answer(id: u64, outcome: Result<Value>) -> Answer {
 }
 
 /// Lines of stdin with their numbers, from a thread that is not waited for.
-fn read_lines() -> mpsc::Receiver<(u64, std::io::Result<String>)> {
+fn read_lines() -> mpsc::Receiver<(u64, Result<String>)> {
     let (sender, lines) = mpsc::channel(LINES_AHEAD);
     std::thread::spawn(move || {
-        for (line, id) in std::io::stdin().lines().zip(1..) {
-            let is_last = line.is_err();
+        let mut stdin = std::io::stdin().lock();
+        for id in 1.. {
+            let (line, is_last) = match next_line(&mut stdin) {
+                Ok(None) => return,
+                Ok(Some(line)) => (line, false),
+                Err(failure) => (Err(failure), true),
+            };
             let blank = line.as_ref().is_ok_and(|line| is_blank(line));
             if !blank && (sender.blocking_send((id, line)).is_err() || is_last) {
                 return;
@@ -150,14 +159,30 @@ fn read_lines() -> mpsc::Receiver<(u64, std::io::Result<String>)> {
     lines
 }
 
+/// The next line, or what is wrong with it; an error means that none comes behind it.
+fn next_line(from: &mut impl BufRead) -> Result<Option<Result<String>>> {
+    let mut line = Vec::new();
+    let read = from.take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line);
+    let read = read.map_err(|error| Failure::new(format!("cannot read the line: {error}")))?;
+    if read == 0 {
+        return Ok(None);
+    }
+    if read as u64 > LINE_BYTES_MAX {
+        return Err(Failure::new(format!(
+            "the line is longer than {LINE_BYTES_MAX} bytes; nothing behind it is read"
+        )));
+    }
+    let text = String::from_utf8(line).map_err(|_| Failure::new("the line is not UTF-8"));
+    Ok(Some(text.map(|line| line.trim_end_matches(['\n', '\r']).to_owned())))
+}
+
 fn is_blank(line: &str) -> bool {
     let line = line.trim_start();
     line.is_empty() || line.starts_with('#')
 }
 
-async fn execute(line: std::io::Result<String>, client: &Client) -> Result<Value> {
-    let line = line.map_err(|error| Failure::new(format!("cannot read the line: {error}")))?;
-    perform(parse(&line)?, client).await
+async fn execute(line: Result<String>, client: &Client) -> Result<Value> {
+    perform(parse(&line?)?, client).await
 }
 
 fn parse(line: &str) -> Result<Line> {
@@ -260,6 +285,21 @@ mod tests {
         let failure = Failure::of_kind(ErrorKind::NotFound, "no");
         let expected = r#"{"id":3,"error":{"kind":"NotFound","message":"no"}}"#;
         assert_eq!(text(Err(failure)), expected);
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_is_an_answer_and_one_without_end_is_the_last() {
+        let limit = usize::try_from(LINE_BYTES_MAX).unwrap();
+        let mut input = b"stat /a\nmkdir /\xff\nls /\r\n".to_vec();
+        input.extend(std::iter::repeat_n(b'x', limit - 1).chain([b'\n']));
+        input.extend(std::iter::repeat_n(b'x', limit + 1));
+        let mut from = &input[..];
+        assert_eq!(next_line(&mut from), Ok(Some(Ok("stat /a".to_owned()))));
+        assert!(next_line(&mut from).unwrap().unwrap().unwrap_err().message.contains("UTF-8"));
+        assert_eq!(next_line(&mut from), Ok(Some(Ok("ls /".to_owned()))));
+        assert_eq!(next_line(&mut from).unwrap().unwrap().unwrap().len(), limit - 1);
+        assert!(next_line(&mut from).unwrap_err().message.contains("longer"));
+        assert_eq!(next_line(&mut &b""[..]), Ok(None));
     }
 
     #[test]

@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use clap::Args;
 use futures::FutureExt;
 use gfs_client::{Client, CreateOptions, ErrorKind, File, RecordWriter, Submitted};
 use gfs_types::limits::record_bytes_max;
 use tokio::sync::mpsc;
 
-use super::input::{self, Framing};
+use super::input::{self, Framing, Record};
 use crate::failure::{Context, Failure, Result, Status};
 use crate::output::Out;
 
@@ -64,7 +63,7 @@ async fn open(args: &AppendArgs, client: &Client) -> Result<File> {
 
 /// Keeps records on their way while offsets come back.
 async fn pump(
-    mut records: mpsc::Receiver<Result<Bytes>>,
+    mut records: mpsc::Receiver<Result<Record>>,
     writer: &RecordWriter,
     path: &str,
 ) -> Result<()> {
@@ -94,7 +93,13 @@ async fn pump(
             record = records.recv(), if may_take => match record {
                 Some(Ok(record)) => {
                     let writer = writer.clone();
-                    entering = Some(async move { Ok(writer.submit(record).await?) }.boxed());
+                    let Record { bytes, room } = record;
+                    let taken = async move {
+                        let taken = writer.submit(bytes).await;
+                        drop(room);
+                        Ok(taken?)
+                    };
+                    entering = Some(taken.boxed());
                 }
                 // Those before it still get their offsets.
                 Some(Err(failure)) => {

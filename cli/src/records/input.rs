@@ -1,9 +1,11 @@
 //! Records as they come on stdin: a line each, or with their lengths before them.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::failure::{Failure, Result};
 
@@ -16,29 +18,53 @@ pub(crate) enum Framing {
     LengthPrefixed,
 }
 
-/// Records read ahead of the network.
+/// Records read ahead of the network, and their bytes: a record can be as large as a quarter of a chunk.
 const RECORDS_AHEAD: usize = 1024;
+const BYTES_AHEAD: usize = 32 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// A record that was read, and its room: others are read in its place when that is dropped.
+pub(crate) struct Record {
+    pub(crate) bytes: Bytes,
+    pub(crate) room: OwnedSemaphorePermit,
+}
 
 /// Reads stdin in a thread of its own, which is not waited for: it may stand in a read for ever. A record of more
 /// than `bytes_max` is an error, and the last thing read.
-pub(crate) fn read_stdin(framing: Framing, bytes_max: usize) -> mpsc::Receiver<Result<Bytes>> {
+pub(crate) fn read_stdin(framing: Framing, bytes_max: usize) -> mpsc::Receiver<Result<Record>> {
     let (sender, records) = mpsc::channel(RECORDS_AHEAD);
+    let runtime = Handle::current();
     std::thread::spawn(move || {
-        let mut stdin = io::BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
-        for number in 1_u64.. {
-            let record = match next(&mut stdin, framing, bytes_max) {
-                Ok(None) => return,
-                Ok(Some(record)) => Ok(record),
-                Err(problem) => Err(Failure::new(format!("record {number} of stdin: {problem}"))),
-            };
-            let failed = record.is_err();
-            if sender.blocking_send(record).is_err() || failed {
-                return;
-            }
-        }
+        let stdin = io::BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
+        read_all(stdin, framing, bytes_max, &runtime, &sender);
     });
     records
+}
+
+fn read_all(
+    mut from: impl BufRead,
+    framing: Framing,
+    bytes_max: usize,
+    runtime: &Handle,
+    sender: &mpsc::Sender<Result<Record>>,
+) {
+    let room = Arc::new(Semaphore::new(BYTES_AHEAD));
+    for number in 1_u64.. {
+        let record = match next(&mut from, framing, bytes_max) {
+            Ok(None) => return,
+            Ok(Some(bytes)) => {
+                let permits = u32::try_from(bytes.len().min(BYTES_AHEAD)).unwrap_or(u32::MAX);
+                let taken = runtime.block_on(Arc::clone(&room).acquire_many_owned(permits));
+                let Ok(taken) = taken else { return };
+                Ok(Record { bytes, room: taken })
+            }
+            Err(problem) => Err(Failure::new(format!("record {number} of stdin: {problem}"))),
+        };
+        let failed = record.is_err();
+        if sender.blocking_send(record).is_err() || failed {
+            return;
+        }
+    }
 }
 
 fn next(
@@ -101,6 +127,42 @@ mod tests {
     ) -> std::result::Result<Vec<Bytes>, String> {
         let mut from = text;
         std::iter::from_fn(|| next(&mut from, framing, bytes_max).transpose()).collect()
+    }
+
+    /// Counts what was taken from an endless row of lines.
+    struct Endless(Arc<std::sync::atomic::AtomicUsize>);
+
+    impl Read for Endless {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            buf.fill(b'x');
+            if let Some(last) = buf.last_mut() {
+                *last = b'\n';
+            }
+            self.0.fetch_add(buf.len(), std::sync::atomic::Ordering::SeqCst);
+            Ok(buf.len())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn large_records_are_not_read_far_ahead() {
+        let record = 16 << 20;
+        let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let stdin = io::BufReader::with_capacity(record, Endless(Arc::clone(&read)));
+        let (sender, mut records) = mpsc::channel(RECORDS_AHEAD);
+        let runtime = Handle::current();
+        let reading = std::thread::spawn(move || {
+            read_all(stdin, Framing::Lines, record, &runtime, &sender);
+        });
+        // One that is held, those ahead, the one that waits for room, and what the buffer holds.
+        let first = records.recv().await.unwrap().unwrap();
+        assert_eq!(first.bytes.len(), record - 1);
+        for _ in 0..8 {
+            drop(records.recv().await.unwrap().unwrap());
+            let most = first.bytes.len() + 8 * record + BYTES_AHEAD + 2 * record;
+            assert!(read.load(std::sync::atomic::Ordering::SeqCst) <= most);
+        }
+        drop((first, records));
+        reading.join().unwrap();
     }
 
     #[test]
