@@ -12,6 +12,7 @@ use gfs_types::message::data::{DataSource, OrderKind};
 use super::flusher::{Job, end_process};
 use super::shard::{Shard, Slot};
 use super::{Payload, PeerBody, PeerMessage, PeerTicket, requests};
+use crate::store::StoreError;
 
 impl Shard {
     /// Carries out effects and those of the steps that follow from them.
@@ -72,16 +73,23 @@ impl Shard {
                         format!("chunk {handle}: the bytes of mutation {serial} are not kept");
                     return Err(Error::internal(text));
                 };
-                self.shared.metrics.applied(length);
-                store.write(handle, offset, data)
+                let written = store.write(handle, offset, data);
+                written.inspect(|_| self.shared.metrics.applied(length))
             }
             LocalWrite::Zeros { offset, length } => store.pad(handle, offset + length),
         };
+        let full = matches!(result, Err(StoreError::Full { .. }));
+        let was_full = self
+            .slots
+            .get_mut(&handle)
+            .is_some_and(|slot| std::mem::replace(&mut slot.full, full));
         result.map(drop).map_err(|error| {
             if error.is_fatal() {
                 end_process(&error);
             }
-            tracing::warn!(chunk = %handle, %serial, %error, "a mutation cannot be applied");
+            if !(full && was_full) {
+                tracing::warn!(chunk = %handle, %serial, %error, "a mutation cannot be applied");
+            }
             Error::from(error)
         })
     }

@@ -44,6 +44,8 @@ pub(super) struct Slot {
     pub(super) core: Replica,
     /// Bytes of mutations that are not applied, or not committed, by serial.
     pub(super) data: BTreeMap<SerialNumber, Payload>,
+    /// Its last write found no space: it is tried many times a second, and said once.
+    pub(super) full: bool,
     /// When it asked to be woken.
     timer: Option<Instant>,
 }
@@ -65,7 +67,7 @@ pub(super) struct Shard {
 
 impl Slot {
     pub(super) fn new(core: Replica) -> Self {
-        Self { core, data: BTreeMap::new(), timer: None }
+        Self { core, data: BTreeMap::new(), full: false, timer: None }
     }
 }
 

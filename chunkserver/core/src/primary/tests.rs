@@ -226,6 +226,17 @@ fn raise_7_the_lease_counts_from_the_last_answer_and_from_when_a_heartbeat_was_s
 }
 
 #[test]
+fn raise_7_a_grant_that_comes_when_its_time_is_over_is_not_taken() {
+    for (late_ms, taken) in [(LEASE.0 - 1, true), (LEASE.0, false)] {
+        let mut bench = Bench::newborn(1);
+        bench.after(late_ms);
+        bench.grant(1, &[]);
+        assert_eq!(bench.replica.lease().is_some(), taken, "{late_ms} ms after the answer");
+        assert_eq!(given_up(&bench).is_some(), !taken);
+    }
+}
+
+#[test]
 fn raise_7_a_lease_that_ended_takes_no_mutation() {
     let mut bench = Bench::primary(&[2]);
     let waiting = bench.mutate(append(1));
