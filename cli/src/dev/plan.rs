@@ -55,8 +55,9 @@ impl Plan {
             layout.cluster().try_exists().during(|| "cannot look for cluster.yaml".to_owned())?;
         let old = if exists { Some(Self::load(layout)?) } else { None };
         let plan = match &old {
-            Some(plan) => plan.changed(wishes)?,
-            None => Self::new(wishes)?,
+            Some(plan) if plan.is_made(layout) => plan.changed(wishes)?,
+            // A first start that never came to the master binds nobody.
+            _ => Self::new(wishes)?,
         };
         if old.as_ref() != Some(&plan) {
             plan.save(layout)?;
@@ -70,6 +71,11 @@ impl Plan {
         let text = serde_yaml::to_string(self).map_err(io::Error::other);
         text.and_then(|text| atomic::replace(&RealFs, &path, text.as_bytes()))
             .during(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Whether there may be a cluster: some role once began to write.
+    fn is_made(&self, layout: &Layout) -> bool {
+        self.formatted || Role::all(self.chunkservers).any(|role| layout.data(role).exists())
     }
 
     /// Refuses a role that this cluster does not have.
@@ -137,8 +143,10 @@ mod tests {
     fn a_cluster_keeps_its_identity_and_may_only_grow() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::create(dir.path()).unwrap();
+        assert!(!Plan::load_or_make(&layout, wishes(5, 64)).unwrap().formatted);
         let made = Plan::load_or_make(&layout, wishes(2, 1)).unwrap();
-        assert!(!made.formatted);
+        assert_eq!((made.chunkservers, made.chunk_size.0), (2, 1 << 20), "nothing began before");
+        fs::create_dir(layout.data(Role::Master)).unwrap();
         assert_eq!(Plan::load_or_make(&layout, Wishes::default()), Ok(made.clone()));
         let grown = Plan::load_or_make(&layout, wishes(4, 1)).unwrap();
         assert_eq!(grown, Plan { chunkservers: 4, ..made });
