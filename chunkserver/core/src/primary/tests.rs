@@ -237,6 +237,17 @@ fn raise_7_a_grant_that_comes_when_its_time_is_over_is_not_taken() {
 }
 
 #[test]
+fn a_lease_that_is_being_ended_is_not_made_longer() {
+    let mut bench = Bench::primary(&[2]);
+    bench.mutate(append(10));
+    let version = ChunkVersion(1);
+    bench.step(Input::Revoke { version });
+    let before = bench.replica.lease().unwrap();
+    bench.step(Input::Extended { version, until: before.until + LEASE });
+    assert_eq!(bench.replica.lease(), Some(before));
+}
+
+#[test]
 fn raise_7_a_lease_that_ended_takes_no_mutation() {
     let mut bench = Bench::primary(&[2]);
     let waiting = bench.mutate(append(1));

@@ -396,3 +396,12 @@ fn a_committed_length_that_cannot_be_is_refused_whoever_names_it() {
     assert_eq!(bench.reply(token), applied(3));
     assert_eq!(bench.shown(), (true, 20));
 }
+
+#[test]
+fn an_end_with_orders_behind_it_is_refused() {
+    let mut bench = Bench::newborn(1);
+    bench.order(order(2, bytes(0, 10), 0, 0));
+    let end = bench.order(order(1, OrderKind::End, 0, 0));
+    assert_eq!(bench.reply(end), Some(Err(Invalid)));
+    assert_eq!(bench.waiting, [], "nothing becomes clean");
+}
