@@ -18,8 +18,8 @@ use crate::{batch, bench, dev, server};
 #[derive(Debug, Parser)]
 #[command(name = "gfs", version, max_term_width = 100)]
 #[command(after_help = "\
-Exit status: 0 done; 1 failed; 2 wrong usage; 3 outcome unknown (time ran out after the request was sent). Paths in \
-the cluster are absolute and UTF-8.
+Exit status: 0 done; 1 failed; 2 wrong usage; 3 outcome unknown (time ran out after the request was sent); 130 and 143 \
+ended by a signal. Paths in the cluster are absolute and UTF-8.
 
 Examples:
   gfs dev -- sh -c 'gfs put README.md /; gfs ls -l /'

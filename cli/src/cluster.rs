@@ -29,7 +29,10 @@ impl ClusterArgs {
 
     fn options(&self) -> Result<Options> {
         let masters = self.masters.as_deref().ok_or_else(|| {
-            Failure::usage("no cluster is named: set GFS_MASTERS or give --masters HOST:PORT")
+            Failure::usage(
+                "no cluster is named: set GFS_MASTERS or give --masters HOST:PORT; `gfs dev` starts \
+                 a cluster on this machine and prints what to set",
+            )
         })?;
         let options =
             Options::new(masters).map_err(|error| Failure::usage(format!("--masters: {error}")))?;

@@ -42,8 +42,8 @@ pub(crate) struct MvArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  gfs rm /logs/old                  can be brought back with `gfs undelete` until the grace period ends
-  gfs rm -r --purge /scratch        gone at once")]
+  gfs rm /logs/old              `gfs undelete` brings it back until the grace period ends
+  gfs rm -r --purge /scratch    gone at once")]
 pub(crate) struct RmArgs {
     /// Remove directories with all that is in them
     #[arg(short, long)]
