@@ -79,10 +79,8 @@ impl Shard {
             LocalWrite::Zeros { offset, length } => store.pad(handle, offset + length),
         };
         let full = matches!(result, Err(StoreError::Full { .. }));
-        let was_full = self
-            .slots
-            .get_mut(&handle)
-            .is_some_and(|slot| std::mem::replace(&mut slot.full, full));
+        let was_full =
+            self.slots.get_mut(&handle).is_some_and(|slot| std::mem::replace(&mut slot.full, full));
         result.map(drop).map_err(|error| {
             if error.is_fatal() {
                 end_process(&error);

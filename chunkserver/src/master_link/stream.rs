@@ -199,17 +199,31 @@ async fn welcome(
     let message = waiting.await.map_err(|_| "no answer to the registration".to_owned())?;
     let message = message.map_err(|status| status.to_string())?.ok_or("the stream ended")?;
     let answer = ToChunkserver::try_from(message).map_err(|error| error.to_string())?;
+    let heartbeat = welcomed(&answer, &parts.identity, parts.obeyed.chunk_size())?;
+    // Only now: the epoch of a foreign master would shut out the own one for ever.
+    admit(parts, &answer)?;
+    Ok(heartbeat)
+}
+
+/// Whether the first answer welcomes this server, into the cluster it belongs to.
+fn welcomed(
+    answer: &ToChunkserver,
+    identity: &Identity,
+    chunk_size: ChunkSize,
+) -> Result<Duration, String> {
     if let Command::Refused(error) = &answer.command {
         return Err(error.message.clone());
     }
-    admit(parts, &answer)?;
     let Command::Welcome { cluster, chunk_bytes, heartbeat_ms, .. } = answer.command else {
         return Err("the first answer is no welcome".to_owned());
     };
-    if parts.identity.cluster != Some(cluster) {
+    if answer.session != identity.session {
+        return Err(format!("this master welcomes session {}", answer.session.0));
+    }
+    if identity.cluster != Some(cluster) {
         return Err(format!("this master belongs to cluster {cluster}"));
     }
-    if chunk_bytes != parts.obeyed.chunk_size().bytes() {
+    if chunk_bytes != chunk_size.bytes() {
         return Err(format!("this master says that chunks have {chunk_bytes} bytes"));
     }
     Ok(Duration::from_millis(heartbeat_ms.max(10)))
@@ -358,4 +372,39 @@ fn lock(parts: &Parts) -> std::sync::MutexGuard<'_, gfs_chunkserver_core::report
 
 fn ms(duration: DurationMs) -> Duration {
     Duration::from_millis(duration.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use gfs_types::ids::{ProcessSession, ServerUid};
+
+    use super::*;
+
+    #[test]
+    fn only_a_welcome_to_this_run_into_the_own_cluster_counts() {
+        let identity = Identity {
+            cluster: Some(ClusterUid(1)),
+            chunkserver: ServerUid(2),
+            session: ProcessSession(3),
+            address: String::new(),
+            http_address: String::new(),
+            topology: "zone/host/disk".parse().expect("a topology"),
+        };
+        let chunk_size = ChunkSize::new(1 << 20).expect("a chunk size");
+        let judge = |session, cluster, chunk_bytes| {
+            let command = Command::Welcome {
+                cluster: ClusterUid(cluster),
+                master_session: ProcessSession(1),
+                chunk_bytes,
+                heartbeat_ms: 500,
+            };
+            let session = ProcessSession(session);
+            let answer = ToChunkserver { epoch: MasterEpoch(9), session, command };
+            welcomed(&answer, &identity, chunk_size)
+        };
+        assert_eq!(judge(3, 1, 1 << 20), Ok(Duration::from_millis(500)));
+        assert!(judge(4, 1, 1 << 20).is_err_and(|why| why.contains("session 4")));
+        assert!(judge(3, 2, 1 << 20).is_err_and(|why| why.contains("cluster")));
+        assert!(judge(3, 1, 2 << 20).is_err_and(|why| why.contains("chunks")));
+    }
 }
