@@ -4,6 +4,7 @@ use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, FileId};
 use gfs_types::message::client::{Entry, Query, Response};
+use gfs_types::message::control::ReplicaState;
 use gfs_types::time::Instant;
 
 use super::{find, parse};
@@ -58,6 +59,11 @@ impl Master {
             return !self.soft.works.contains_key(&handle);
         }
         if self.soft.leases.live(now, handle).is_some() || self.soft.works.contains_key(&handle) {
+            return false;
+        }
+        // One that did not end its last lease in order may know less of what was acknowledged than its bytes hold: after a
+        // restart only what was synced. A new lease finds out (equal-1), and the client asks for it.
+        if self.current(handle).any(|replica| replica.state != ReplicaState::Clean) {
             return false;
         }
         let here = self.current(handle).count();

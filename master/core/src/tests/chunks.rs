@@ -294,6 +294,24 @@ fn the_length_is_logged_or_newer_from_reports() {
 }
 
 #[test]
+fn replicas_that_did_not_end_in_order_do_not_tell_the_length() {
+    let (mut world, _, grant) = World::with_chunk();
+    // All processes were killed: what was appended and never synced is there, but nobody says so.
+    let unclean = ReplicaReport { state: ReplicaState::Unclean, ..holds(grant.handle, 1, 0) };
+    for uid in 1..=3 {
+        world.join(uid, 2, &[unclean]);
+    }
+    assert!(!world.stat("/f").unwrap().length_is_final);
+    world.after_ms(60_000);
+    assert!(!world.stat("/f").unwrap().length_is_final, "time makes it no truer");
+    for uid in 1..=3 {
+        world.page(uid, &[holds(grant.handle, 1, 90)]);
+    }
+    let entry = world.stat("/f").unwrap();
+    assert_eq!((entry.length, entry.length_is_final), (90, true));
+}
+
+#[test]
 fn locate_names_what_can_be_read() {
     let (mut world, file, grant) = World::with_chunk();
     let handle = grant.handle;
