@@ -94,11 +94,14 @@ impl Holdings {
         held.collect()
     }
 
-    /// The leases to extend: held, and in use.
+    /// The leases to extend: held, and in use; those that end soonest first, and no more than a page.
     #[must_use]
     pub fn to_extend(&self, now: Instant) -> Vec<(ChunkHandle, ChunkVersion)> {
-        let wanted = self.leases.iter().filter(|(_, lease)| lease.wanted && lease.until > now);
-        wanted.map(|(handle, lease)| (*handle, lease.version)).take(REPORT_PAGE_MAX).collect()
+        let mut wanted: Vec<_> =
+            self.leases.iter().filter(|(_, lease)| lease.wanted && lease.until > now).collect();
+        wanted.sort_by_key(|(_, lease)| lease.until);
+        wanted.truncate(REPORT_PAGE_MAX);
+        wanted.into_iter().map(|(handle, lease)| (*handle, lease.version)).collect()
     }
 }
 
@@ -174,5 +177,25 @@ mod tests {
         assert_eq!(holdings.to_extend(now), [(ChunkHandle(1), ChunkVersion(3))]);
         holdings.update_lease(ChunkHandle(1), None);
         assert_eq!(holdings.to_extend(now), []);
+    }
+
+    #[test]
+    fn of_more_leases_than_a_page_those_that_end_first_are_extended() {
+        let mut holdings = Holdings::default();
+        let count = REPORT_PAGE_MAX as u64 + 1;
+        for handle in 0..count {
+            // The highest handle ends first.
+            let until = Instant::from_ms(2_000 + count - handle);
+            let lease =
+                LeaseStatus { version: ChunkVersion(1), until, members: vec![], wanted: true };
+            holdings.update_lease(ChunkHandle(handle), Some(lease));
+        }
+        let extended = holdings.to_extend(Instant::from_ms(1_000));
+        assert_eq!(extended.len(), REPORT_PAGE_MAX);
+        assert_eq!(extended[0].0, ChunkHandle(count - 1));
+        assert!(
+            !extended.contains(&(ChunkHandle(0), ChunkVersion(1))),
+            "it has the most time left"
+        );
     }
 }

@@ -10,6 +10,7 @@ use gfs_protocol::frame::blocking::{ReadError, read_head};
 use gfs_protocol::frame::{FrameError, Head, Op, RequestHead, offset_of, op_of};
 use gfs_types::Error;
 use gfs_types::ids::DataId;
+use gfs_types::limits::INLINE_BYTES_MAX;
 use gfs_types::message::data::{
     DataRequest, DataResponse, DataSource, Hello, Hop, Order, OrderKind,
 };
@@ -196,6 +197,15 @@ impl Connection<'_> {
             DataSource::Inline => None,
         };
         Ok(match head.request {
+            DataRequest::Write { source: DataSource::Inline, .. }
+            | DataRequest::Append { source: DataSource::Inline, .. }
+                if u64::from(head.payload_bytes) > INLINE_BYTES_MAX =>
+            {
+                let bytes = head.payload_bytes;
+                return Err(Error::invalid(format!(
+                    "{bytes} bytes inside a request: more than {INLINE_BYTES_MAX} are pushed ahead"
+                )));
+            }
             DataRequest::Write { offset, length, source } => {
                 let data = self.data(source, length, inline)?;
                 (Request::Write { offset, source, data }, used(source, length))

@@ -41,13 +41,25 @@ pub(super) struct State {
     pub durable_length: u64,
     /// The redo area whose overwrite is perhaps not durable in place, and its sequence.
     pub pinned: Option<(u64, u64)>,
+    /// The redo area of the last overwrite.
+    pub last_area: u64,
     /// Why it takes no more changes.
     pub closed: Option<String>,
 }
 
+impl State {
+    /// Where the next overwrite leaves its redo record. Not over one that may be the only trace of durable bytes; and
+    /// else in turn, so that the records that are left are those of the last two overwrites: recovery lays them over
+    /// the file in their order, and an older one would undo what came between.
+    pub(super) fn next_area(&self) -> u64 {
+        1 - self.pinned.map_or(self.last_area, |(area, _)| area)
+    }
+}
+
 impl Chunk {
     pub(super) fn new(header: Header, end: End, closed: Option<String>) -> Self {
-        let state = State { end, durable_length: header.base.length, pinned: None, closed };
+        let durable_length = header.base.length;
+        let state = State { end, durable_length, pinned: None, last_area: 1, closed };
         Self {
             handle: header.handle,
             state: Mutex::new(state),

@@ -100,15 +100,13 @@ impl Chunk {
     ) -> Result<(), StoreError> {
         let redo = self.plan(file, state.end, offset, data)?;
         file.allocate(DATA_AT + offset, redo.length).map_err(|error| self.io(error))?;
-        let area = match state.pinned {
-            Some((area, _)) => 1 - area,
-            None => 0,
-        };
+        let area = state.next_area();
         if let Err(error) = redo.write(file, self.handle, area, data) {
             // Cut short for want of space it is no record; after another failure it might be one.
             let full = error.kind() == io::ErrorKind::StorageFull;
             return Err(if full { self.io(error) } else { self.close(state, error) });
         }
+        state.last_area = area;
         if offset < state.durable_length {
             file.sync_data().map_err(|error| self.fatal(error))?;
             state.durable_length = state.end.length;

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 
 use gfs_types::ErrorKind;
+use gfs_types::limits::INLINE_BYTES_MAX;
 use gfs_types::message::data::{DataRequest, DataResponse, DataSource};
 
 use super::cluster::{Client, cluster, data, pattern};
@@ -82,6 +83,21 @@ fn bytes_that_changed_on_the_way_are_refused_by_name_and_the_connection_goes_on(
     assert_eq!(length(&mut client), 0);
     let pushed = DataRequest::Append { length: 200_000, source: DataSource::Pushed(data(1)) };
     assert_eq!(client.ask(&pushed, &[]).result.unwrap_err().kind, ErrorKind::NeedData);
+    servers.into_iter().for_each(super::cluster::Server::stop);
+}
+
+#[test]
+fn what_travels_inside_a_request_has_a_limit() {
+    let servers = cluster(1);
+    let mut client = Client::connect(&servers[0]);
+    let most = usize::try_from(INLINE_BYTES_MAX).unwrap();
+    let mut append = |bytes: usize| {
+        let request = DataRequest::Append { length: bytes as u64, source: DataSource::Inline };
+        client.ask(&request, &pattern(1, bytes)).result
+    };
+    assert!(append(most).is_ok());
+    assert_eq!(append(most + 1).unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(length(&mut client), INLINE_BYTES_MAX);
     servers.into_iter().for_each(super::cluster::Server::stop);
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use gfs_protocol::checksum::{blocks, crc32c};
 use gfs_types::ErrorKind;
-use gfs_types::limits::{BLOCK_BYTES, FRAME_BYTES_MAX};
+use gfs_types::limits::{BLOCK_BYTES, FRAME_BYTES_MAX, INLINE_BYTES_MAX};
 use gfs_types::message::data::{DataRequest, DataResponse, DataSource};
 
 use super::cluster::{CHUNK_BYTES, Client, Server, cluster, pattern};
@@ -15,8 +15,11 @@ fn filled() -> (Vec<Server>, Client, Vec<u8>) {
     let servers = cluster(1);
     let mut client = Client::connect(&servers[0]);
     let bytes = pattern(4, LENGTH).to_vec();
-    let append = DataRequest::Append { length: LENGTH as u64, source: DataSource::Inline };
-    assert!(client.ask(&append, &bytes).result.is_ok());
+    for part in bytes.chunks(usize::try_from(INLINE_BYTES_MAX).unwrap()) {
+        let length = part.len() as u64;
+        let append = DataRequest::Append { length, source: DataSource::Inline };
+        assert!(client.ask(&append, part).result.is_ok());
+    }
     (servers, client, bytes)
 }
 

@@ -45,3 +45,21 @@ proptest! {
         prop_assert_eq!(model.check(&store), Ok(()));
     }
 }
+
+/// Found by the test above: after the flush the last overwrite took the redo area of the one before it, and the older
+/// record in the other area was laid over both when the killed process came back.
+#[test]
+fn an_older_redo_record_does_not_undo_a_newer_overwrite() {
+    let fs = SimFs::new(1);
+    let (store, _) = open(fs.clone()).unwrap();
+    store.create(HANDLE, ChunkVersion(1)).unwrap();
+    let mut model = Model { version: 1, ..Model::default() };
+    let older = Op::Write(104_387, 93_593);
+    let newer = Op::Write(80_647, 23_741);
+    for op in [Op::Append(200_000), Op::Write(0, 1), older, newer, Op::Flush, Op::Write(0, 1)] {
+        model.act(&store, op).unwrap();
+        model = model.run(op).pop().unwrap();
+        let (killed, _) = open(fs.kill()).unwrap();
+        assert_eq!(model.check(&killed), Ok(()), "after {op:?}");
+    }
+}
