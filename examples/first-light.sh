@@ -8,8 +8,9 @@
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-cargo build --locked --profile ci --manifest-path "$root/Cargo.toml" --package gfs-cli --bin gfs
-programs=$(cd "${CARGO_TARGET_DIR:-$root/target}/ci" && pwd)
+# In the clone, so that rustup takes the toolchain it names.
+(cd "$root" && cargo build --locked --profile ci --package gfs-cli --bin gfs)
+programs=$(cd "$root" && cd "${CARGO_TARGET_DIR:-target}/ci" && pwd)
 
 file=${1:-$programs/gfs}
 out=$(mktemp -d)

@@ -216,6 +216,7 @@ fn a_server_that_cannot_start_says_why_and_ends() {
         .filter(|line| !dir_line(line) && !line.starts_with("cluster:"))
         .map(|line| format!("{line}\n"))
         .collect();
+    still_well(&cluster);
     cluster.kill("cs2");
     let text = format!(
         "dir: {}\ncluster: {}\n{foreign}",
@@ -225,7 +226,7 @@ fn a_server_that_cannot_start_says_why_and_ends() {
     let stderr = start("chunkserver", &written("foreign.yaml", text));
     assert!(stderr.contains("0123456789abcdef0123456789abcdef"), "a foreign cluster: {stderr}");
     cluster.restart("cs2");
-    still_well(&cluster);
+    assert_eq!(cluster.ok(&["cat", "/witness"]), "still here");
 }
 
 #[test]
