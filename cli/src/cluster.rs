@@ -8,6 +8,9 @@ use gfs_client::{Client, Options};
 use crate::failure::{Failure, Result};
 use crate::text::parse_duration;
 
+/// A person who waits this long for a master wants to know that there is none.
+const SAY_SO_AFTER: Duration = Duration::from_secs(1);
+
 /// Options of every command that talks to a cluster.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterArgs {
@@ -22,9 +25,21 @@ pub(crate) struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// Connects to the cluster.
+    /// Connects to the cluster; says on stderr when that takes long, and goes on trying until time is out.
     pub(crate) async fn connect(&self) -> Result<Client> {
-        Ok(Client::connect_with(self.options()?).await?)
+        let options = self.options()?;
+        let masters = options.masters.join(",");
+        let connecting = Client::connect_with(options);
+        tokio::pin!(connecting);
+        tokio::select! {
+            client = &mut connecting => return Ok(client?),
+            () = tokio::time::sleep(SAY_SO_AFTER) => {}
+        }
+        eprintln!(
+            "gfs: no master has answered at {masters} yet; trying on for {:?} in all (--timeout)",
+            self.timeout
+        );
+        Ok(connecting.await?)
     }
 
     fn options(&self) -> Result<Options> {

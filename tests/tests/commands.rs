@@ -223,4 +223,5 @@ fn a_command_that_finds_no_master_says_which_it_tried() {
     assert!(matches!(output.status.code(), Some(1 | 3)));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains(nobody), "{stderr}");
+    assert!(stderr.contains("trying on"), "a person is told before the time is out: {stderr}");
 }

@@ -1,13 +1,15 @@
 //! Every crash point of every sequence of up to two operations, on replicas in several conditions; the recovery is
 //! crashed too.
 
+use std::sync::Arc;
+
 use gfs_durable::fs::Fs;
 use gfs_durable::fs::sim::{CrashMode, SimFs};
 use gfs_types::fence::ChunkVersion;
 
-use super::model::{CHUNK_BYTES, HANDLE, Model, Op, open};
+use super::model::{CHUNK_BYTES, HANDLE, Model, Op, config, open};
 use super::tear::TearFs;
-use crate::store::Store;
+use crate::store::{Found, Store, StoreConfig, StoreError};
 
 const OPS: [Op; 11] = [
     Op::Append(10),
@@ -81,8 +83,23 @@ fn run(store: &Store, model: &Model, mut after_loss: Vec<Model>, ops: &[Op]) -> 
     Run { after_kill: vec![model], after_loss, finished: true }
 }
 
+/// After the death of the process: the machine is the same.
 fn check(disk: SimFs, allowed: &[Model], what: &str) -> SimFs {
-    let (store, found) = open(disk.clone()).unwrap_or_else(|error| panic!("{what}: {error}"));
+    check_in_boot(1, disk, allowed, what)
+}
+
+/// After a power loss: the machine restarted.
+fn check_restarted(disk: SimFs, allowed: &[Model], what: &str) -> SimFs {
+    check_in_boot(2, disk, allowed, what)
+}
+
+fn open_in_boot(boot: u128, disk: &SimFs) -> Result<(Store, Vec<Found>), StoreError> {
+    Store::open(Arc::new(disk.clone()), StoreConfig { boot, ..config() })
+}
+
+fn check_in_boot(boot: u128, disk: SimFs, allowed: &[Model], what: &str) -> SimFs {
+    let opened = open_in_boot(boot, &disk);
+    let (store, found) = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(found.len(), 1, "{what}: {found:?}");
     let replica = found[0].replica.as_ref().unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(replica.damaged, None, "{what}");
@@ -95,16 +112,16 @@ fn check(disk: SimFs, allowed: &[Model], what: &str) -> SimFs {
 
 /// Recovers, with a crash at every operation of the recovery; then once more.
 fn check_and_crash(disk: &SimFs, allowed: &[Model], what: &str) {
-    let quiet = check(disk.kill(), allowed, what);
-    check(quiet.crash(CrashMode::Nothing), allowed, &format!("{what}, then power loss"));
+    let quiet = check_restarted(disk.kill(), allowed, what);
+    check_restarted(quiet.crash(CrashMode::Nothing), allowed, &format!("{what}, then power loss"));
     for stop in 0.. {
         let again = disk.kill();
         again.fail_after(stop);
-        let finished = open(again.clone()).is_ok();
+        let finished = open_in_boot(2, &again).is_ok();
         let what = format!("{what}, recovery stopped at {stop}");
-        check(again.kill(), allowed, &what);
+        check_restarted(again.kill(), allowed, &what);
         for mode in [CrashMode::Nothing, CrashMode::Subset(stop)] {
-            check(again.crash(mode), allowed, &what);
+            check_restarted(again.crash(mode), allowed, &what);
         }
         if finished {
             break;
@@ -193,7 +210,11 @@ fn a_power_loss_takes_nothing_that_was_synced_and_shows_nothing_torn() {
         for ops in sequences() {
             at_every_operation(before, &ops, |disk, run, what| {
                 for mode in few(disk.crash_modes(3)) {
-                    check(disk.crash(mode), &run.after_loss, &format!("{what}, {mode:?}"));
+                    check_restarted(
+                        disk.crash(mode),
+                        &run.after_loss,
+                        &format!("{what}, {mode:?}"),
+                    );
                 }
             });
         }

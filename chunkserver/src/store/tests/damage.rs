@@ -29,6 +29,23 @@ fn disk() -> SimFs {
 }
 
 #[test]
+fn what_rots_after_a_flush_is_damage_and_never_cut_off() {
+    for flip in [DATA_AT, DATA_AT + 139_999, TABLE_AT + 5] {
+        let fs = SimFs::new(1);
+        let (store, _) = open(fs.clone()).unwrap();
+        store.create(HANDLE, ChunkVersion(1)).unwrap();
+        store.write(HANDLE, 0, &Payload::compute(pattern(1, 140_000), 0)).unwrap();
+        store.flush(HANDLE, 140_000).unwrap();
+        let killed = fs.kill();
+        killed.flip(&path(), flip, 4).unwrap();
+        let (_, found) = open(killed).unwrap();
+        let replica = found[0].replica.as_ref().unwrap();
+        let why = replica.damaged.as_deref().expect("an older state was taken for the newest");
+        assert!(why.contains("changed on the disk"), "{why}");
+    }
+}
+
+#[test]
 fn a_flipped_bit_in_data_or_table_is_found_where_it_is() {
     for (at, block) in
         [(DATA_AT, 0), (DATA_AT + 65_536 + 9, 1), (DATA_AT + 139_999, 2), (TABLE_AT + 5, 1)]
