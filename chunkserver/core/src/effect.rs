@@ -3,10 +3,10 @@
 use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::message::control::{FromChunkserver, Member};
-use gfs_types::message::data::{DataResponse, Order, Target};
+use gfs_types::message::data::{DataResponse, Equalise, Order, Target};
 use gfs_types::region::ChunkSize;
 
-use crate::input::{Ticket, Token};
+use crate::input::{Job, Peer, ReadOut, Ticket, Token};
 use crate::view::View;
 
 /// A change of the replica's bytes in the page cache: not yet durable.
@@ -55,6 +55,12 @@ pub enum StoreOp {
     },
     /// The replica has a bad block.
     MarkCorrupt,
+    /// Every block is that of the source: cut what lies above `length`, flush everything, clear that it was suspect or
+    /// corrupt. Answer with the digest.
+    Equalised {
+        /// Of the source, in bytes.
+        length: u64,
+    },
     /// Remove the replica, which has this version.
     Delete {
         /// As it was reported.
@@ -90,6 +96,13 @@ pub enum MessageBody {
         /// The length with them, in bytes.
         length: u64,
     },
+    /// Become equal (equal-1, equal-4).
+    Equalise {
+        /// Names the answer.
+        pass: u64,
+        /// How.
+        equalise: Equalise,
+    },
 }
 
 /// One thing to do.
@@ -115,6 +128,44 @@ pub enum Effect {
         serial: SerialNumber,
         /// The change.
         write: LocalWrite,
+    },
+    /// Copy what differs from another server, off the shard's thread: ask it for its checksums (`Compare`), compare them with
+    /// this replica's, ask for the blocks that differ (`Copy`), and step with [`Input::Piece`](crate::Input::Piece) for
+    /// each, waiting for its answer; at last with [`Input::Copied`](crate::Input::Copied). Before the first byte of this
+    /// replica is changed it is suspect, durably.
+    Copy {
+        /// To be named in what comes of it.
+        job: Job,
+        /// The primary.
+        from: Peer,
+        /// `HOST:PORT` of its data plane.
+        source: String,
+        /// Chunk, version, epoch, time left of a request.
+        target: Target,
+        /// Read every block of this replica, do not trust its stored checksums.
+        check_all: bool,
+    },
+    /// Nobody wants that copy any more: pieces of it are refused from now on.
+    StopCopy {
+        /// Which one.
+        job: Job,
+    },
+    /// Put the bytes that came with `token` here, whatever stood there and whatever its checksums say, and answer `Done` or
+    /// what went wrong.
+    Repair {
+        /// The piece.
+        token: Token,
+        /// In bytes from the start of the chunk.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+    /// Answer with what is applied now: a table of checksums, or verified bytes.
+    ReadOut {
+        /// The request.
+        token: Token,
+        /// What it asks for.
+        what: ReadOut,
     },
     /// Make something durable, off the shard's thread.
     Store {

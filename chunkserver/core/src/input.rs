@@ -2,8 +2,8 @@
 
 use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
 use gfs_types::ids::{ProcessSession, ServerUid};
-use gfs_types::message::control::Member;
-use gfs_types::message::data::{DataSource, Order, Target};
+use gfs_types::message::control::{LeaseStart, Member};
+use gfs_types::message::data::{DataResponse, DataSource, Equalise, Order, Target};
 use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant;
 use gfs_types::{DurationMs, Error};
@@ -16,8 +16,12 @@ pub struct Token(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
+/// Names a copy from another server that was begun with [`Effect::Copy`](crate::Effect::Copy).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Job(pub u64);
+
 /// One run of another chunkserver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Peer {
     /// Who.
     pub chunkserver: ServerUid,
@@ -59,19 +63,53 @@ impl Mutation {
     }
 }
 
-/// What became of a message to a member.
+/// What was said to a member: its answer names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Said {
+    /// This order.
+    Order(SerialNumber),
+    /// That everything up to here is committed.
+    Committed(SerialNumber),
+    /// To become equal, in this pass. Counted by the primary, so that a late answer is not taken for another pass's.
+    Equalise(u64),
+}
+
+/// What became of a message to a member, or to a learner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberAnswer {
     /// Whose answer.
-    pub member: ServerUid,
+    pub member: Peer,
     /// The version of the lease under which it was sent.
     pub version: ChunkVersion,
-    /// The order, or the serial that was said to be committed.
-    pub serial: SerialNumber,
-    /// Whether it was the notice that `serial` is committed.
-    pub notice: bool,
+    /// What it answers.
+    pub said: Said,
     /// The good answer, the member's refusal, or `Unknown` when there was none.
-    pub result: Result<(), Error>,
+    pub result: Result<DataResponse, Error>,
+}
+
+/// What a replica that is being made equal wants to know of the primary's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadOut {
+    /// `DataRequest::Compare`.
+    Checksums,
+    /// `DataRequest::Copy`.
+    Bytes {
+        /// From here.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+}
+
+/// A copy came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    /// Length of the source when its checksums were compared, in bytes.
+    pub length: u64,
+    /// Digest of the source at that time.
+    pub digest: u32,
+    /// How many bytes were fetched.
+    pub copied_bytes: u64,
 }
 
 /// One thing that happens. Commands of the master have passed the [`fence`](crate::fence).
@@ -103,6 +141,17 @@ pub enum Input {
         members: Vec<Member>,
         /// How long the lease runs, from this replica's last answer to `Create` or `Raise`.
         lease_ms: DurationMs,
+        /// What must be done before the first mutation.
+        start: LeaseStart,
+        /// It ends as soon as nothing is left to do: nobody asked to write.
+        brief: bool,
+    },
+    /// `Command::Teach` (equal-4).
+    Teach {
+        /// The version of the lease.
+        version: ChunkVersion,
+        /// Who is to learn.
+        learner: Member,
     },
     /// `Command::RevokeLease`.
     Revoke {
@@ -168,6 +217,46 @@ pub enum Input {
         /// The length with them, in bytes.
         length: u64,
     },
+    /// A primary wants this replica equal to its own.
+    Equalise {
+        /// Owed an answer.
+        token: Token,
+        /// Version, epoch, time left.
+        target: Target,
+        /// Who wants it.
+        from: Peer,
+        /// How.
+        equalise: Equalise,
+    },
+    /// Somebody who is being made equal to this primary asks for what it has.
+    ReadOut {
+        /// Owed an answer.
+        token: Token,
+        /// Version, epoch, time left.
+        target: Target,
+        /// Who asks.
+        from: Peer,
+        /// For what.
+        what: ReadOut,
+    },
+    /// Bytes of the source came, verified; they are with the shell, under the token. The copy goes on when it is answered.
+    Piece {
+        /// Owed an answer.
+        token: Token,
+        /// The copy they are of.
+        job: Job,
+        /// In bytes from the start of the chunk.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+    /// A copy is done, or failed.
+    Copied {
+        /// Which one.
+        job: Job,
+        /// What was copied.
+        result: Result<Copied, Error>,
+    },
     /// A member answered, or is known not to.
     MemberAnswered(MemberAnswer),
     /// The one [`Effect::Apply`](crate::Effect::Apply) under way is done, or failed.
@@ -178,6 +267,8 @@ pub enum Input {
         serial: SerialNumber,
         /// `Busy`: no space at the moment. Anything else: the disk failed.
         result: Result<(), Error>,
+        /// What is in flight fits on the disk, more may not.
+        short_of_space: bool,
     },
     /// A [`StoreOp`](crate::StoreOp) is done, or failed.
     StoreDone {

@@ -34,6 +34,6 @@ mod testing;
 pub mod view;
 
 pub use effect::{Effect, LocalWrite, Message, MessageBody, StoreOp};
-pub use input::{Input, MemberAnswer, Mutation, Peer, Ticket, Token};
+pub use input::{Copied, Input, Job, MemberAnswer, Mutation, Peer, ReadOut, Said, Ticket, Token};
 pub use replica::{LeaseStatus, Recovered, Replica, Settings, state::Condition};
 pub use view::View;

@@ -43,7 +43,8 @@ impl Secondary {
     pub(crate) fn acknowledge(&mut self, through: SerialNumber, out: &mut Vec<Effect>) {
         let later = self.owed.split_off(&through.next());
         for (serial, token) in std::mem::replace(&mut self.owed, later) {
-            out.push(Effect::Reply { token, result: Ok(DataResponse::Applied { serial }) });
+            let result = Ok(DataResponse::Applied { serial, short_of_space: false });
+            out.push(Effect::Reply { token, result });
         }
     }
 
@@ -75,7 +76,8 @@ impl Replica {
         self.refuse_held(out);
         self.commit(order.committed, order.committed_length);
         if order.serial <= self.sequence.acknowledged() {
-            let result = Ok(DataResponse::Applied { serial: order.serial });
+            let serial = order.serial;
+            let result = Ok(DataResponse::Applied { serial, short_of_space: false });
             return out.push(Effect::Reply { token, result });
         }
         let new = order.serial > self.sequence.applied() && !self.sequence.has(order.serial);

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gfs_chunkserver_core::Peer;
+use gfs_chunkserver_core::{Peer, ReadOut};
 use gfs_protocol::frame::blocking::{ReadError, read_head};
 use gfs_protocol::frame::{FrameError, Head, Op, RequestHead, offset_of, op_of};
 use gfs_types::Error;
@@ -149,7 +149,7 @@ impl Connection<'_> {
     fn submit(&mut self, head: &RequestHead) -> io::Result<()> {
         let op = op_of(&head.request);
         match head.request {
-            DataRequest::Verify { .. } => self.replies.owe_alone()?,
+            DataRequest::Verify { .. } | DataRequest::Copy { .. } => self.replies.owe_alone()?,
             _ => self.replies.owe()?,
         }
         let inline = match self.inline(head)? {
@@ -223,6 +223,17 @@ impl Connection<'_> {
             DataRequest::Verify { offset, length } => (Request::Verify { offset, length }, None),
             DataRequest::Inspect => (Request::Inspect, None),
             DataRequest::Checksums => (Request::Checksums, None),
+            DataRequest::Equalise(ref equalise) => {
+                let equalise = equalise.clone();
+                (Request::Equalise { from: self.from(), equalise }, None)
+            }
+            DataRequest::Compare => {
+                (Request::ReadOut { from: self.from(), what: ReadOut::Checksums }, None)
+            }
+            DataRequest::Copy { offset, length } => {
+                let what = ReadOut::Bytes { offset, length };
+                (Request::ReadOut { from: self.from(), what }, None)
+            }
             DataRequest::Push { .. } | DataRequest::Read { .. } => {
                 return Err(Error::internal("a push or read is not for the driver"));
             }

@@ -220,6 +220,7 @@ impl Conn {
             PeerBody::Committed { serial, length } => {
                 (DataRequest::Committed { serial, length }, None)
             }
+            PeerBody::Equalise(equalise) => (DataRequest::Equalise(equalise), None),
             PeerBody::Order { order, data } => {
                 let part = match (source(&order), data) {
                     (Some((DataSource::Pushed(name), _)), Some(data)) => {
@@ -307,7 +308,7 @@ fn listen(socket: &TcpStream, pending: &Pending, driver: &DriverHandle) {
         let Ok(Some((_, Head::Reply(answer)))) = read_head(&mut reader) else { break };
         let ticket = lock(pending).as_mut().and_then(|open| open.remove(&answer.id)).flatten();
         if let Some(ticket) = ticket {
-            driver.peer_answered(ticket, answer.reply.result.map(drop));
+            driver.peer_answered(ticket, answer.reply.result);
         }
     }
     end(socket, pending, driver);

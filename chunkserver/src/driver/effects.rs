@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use gfs_chunkserver_core::{Effect, Input, LocalWrite, Message, MessageBody, StoreOp, Ticket};
+use gfs_chunkserver_core::{
+    Effect, Input, LocalWrite, Message, MessageBody, Peer, Said, StoreOp, Ticket,
+};
 use gfs_types::Error;
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::ChunkHandle;
@@ -31,9 +33,14 @@ impl Shard {
                     let Some(slot) = self.slots.get_mut(&handle) else { continue };
                     let mut out = Vec::new();
                     let now = self.shared.clock.now();
-                    slot.core.step(now, Input::Applied { version, serial, result }, &mut out);
+                    let short_of_space = false;
+                    let applied = Input::Applied { version, serial, result, short_of_space };
+                    slot.core.step(now, applied, &mut out);
                     effects.extend(out);
                 }
+                // Equalising is not built yet: no core asks for these.
+                Effect::Copy { .. } | Effect::StopCopy { .. } => {}
+                Effect::Repair { .. } | Effect::ReadOut { .. } => {}
                 Effect::Store { ticket, op } => self.store(handle, ticket, op),
                 Effect::Send(message) => self.send(handle, message),
                 Effect::Reply { token, result } => {
@@ -101,15 +108,16 @@ impl Shard {
         let ticket = PeerTicket {
             handle,
             version: message.target.version,
-            member: message.to.chunkserver,
-            serial: match &message.body {
-                MessageBody::Order { order, .. } => order.serial,
-                MessageBody::Committed { serial, .. } => *serial,
+            member: Peer { chunkserver: message.to.chunkserver, session: message.to.session },
+            said: match &message.body {
+                MessageBody::Order { order, .. } => Said::Order(order.serial),
+                MessageBody::Committed { serial, .. } => Said::Committed(*serial),
+                MessageBody::Equalise { pass, .. } => Said::Equalise(*pass),
             },
-            notice: matches!(message.body, MessageBody::Committed { .. }),
         };
         let body = match message.body {
             MessageBody::Committed { serial, length } => PeerBody::Committed { serial, length },
+            MessageBody::Equalise { equalise, .. } => PeerBody::Equalise(equalise),
             MessageBody::Order { mut order, with_data } => {
                 let data = self.data_to_send(handle, order.serial, with_data);
                 if let (OrderKind::Write { source, .. }, Some(data)) = (&mut order.kind, &data)

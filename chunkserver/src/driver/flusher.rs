@@ -79,6 +79,13 @@ fn carry_out(store: &Store, handle: ChunkHandle, op: StoreOp) -> Result<u32, Sto
         StoreOp::Flush { committed_length, clean: true } => {
             store.mark_clean(handle, committed_length).map(|()| 0)
         }
+        StoreOp::Equalised { length } => {
+            if store.replica(handle)?.length > length {
+                store.truncate(handle, length)?;
+            }
+            store.clear_suspect(handle)?;
+            Ok(store.checksums(handle)?.digest)
+        }
         StoreOp::MarkCorrupt => store.mark_corrupt(handle).map(|()| 0),
         StoreOp::Delete { version } => store.delete(handle, version).map(|()| 0),
     }

@@ -9,7 +9,7 @@ use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::SHARD_REQUESTS_MAX;
-use gfs_types::message::data::Target;
+use gfs_types::message::data::{DataResponse, Target};
 use gfs_types::time::Instant;
 
 use super::views::Views;
@@ -34,7 +34,7 @@ pub(super) enum Work {
     },
     PeerAnswered {
         ticket: PeerTicket,
-        result: Result<(), Error>,
+        result: Result<DataResponse, Error>,
     },
     /// To every replica: end your lease.
     GiveUpLeases,
@@ -94,7 +94,7 @@ impl DriverHandle {
     }
 
     /// What became of a message to a member: its answer, or why there is none.
-    pub fn peer_answered(&self, ticket: PeerTicket, result: Result<(), Error>) {
+    pub fn peer_answered(&self, ticket: PeerTicket, result: Result<DataResponse, Error>) {
         self.send(ticket.handle, Work::PeerAnswered { ticket, result });
     }
 

@@ -21,14 +21,14 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use gfs_chunkserver_core::report::Holdings;
-use gfs_chunkserver_core::{Recovered, Settings};
+use gfs_chunkserver_core::{ReadOut, Recovered, Settings};
 use gfs_types::fence::{ChunkVersion, SerialNumber};
-use gfs_types::ids::{ChunkHandle, ServerUid};
+use gfs_types::ids::ChunkHandle;
 use gfs_types::message::control::{FromChunkserver, Member, ReplicaState};
-use gfs_types::message::data::{DataReply, DataSource, Order, Target};
+use gfs_types::message::data::{DataReply, DataSource, Equalise, Order, Target};
 
 pub use clock::Clock;
-pub use gfs_chunkserver_core::Peer;
+pub use gfs_chunkserver_core::{Peer, Said};
 pub use handle::{DriverHandle, Inboxes, channels};
 
 use crate::metrics::Metrics;
@@ -90,6 +90,20 @@ pub enum Request {
     Inspect,
     /// `DataRequest::Checksums`.
     Checksums,
+    /// `DataRequest::Equalise`, from a primary.
+    Equalise {
+        /// Who sends it.
+        from: Peer,
+        /// How.
+        equalise: Equalise,
+    },
+    /// `DataRequest::Compare` and `Copy`, from whoever is being made equal.
+    ReadOut {
+        /// Who sends it.
+        from: Peer,
+        /// What is asked for.
+        what: ReadOut,
+    },
 }
 
 /// What goes back over the connection.
@@ -122,12 +136,10 @@ pub struct PeerTicket {
     pub handle: ChunkHandle,
     /// The version of the lease.
     pub version: ChunkVersion,
-    /// The member.
-    pub member: ServerUid,
-    /// The order's serial; for `Committed` the serial that is committed.
-    pub serial: SerialNumber,
-    /// Whether it is a `Committed`.
-    pub notice: bool,
+    /// The member, and which run of it.
+    pub member: Peer,
+    /// What was said.
+    pub said: Said,
 }
 
 /// A message to a member.
@@ -157,6 +169,8 @@ pub enum PeerBody {
         /// The length with them, in bytes.
         length: u64,
     },
+    /// `DataRequest::Equalise`.
+    Equalise(Equalise),
 }
 
 /// Takes what the master should know. Must not block; what cannot be taken is dropped, and told again when the

@@ -56,6 +56,10 @@ pub(super) fn way(token: Token, target: Target, request: Request) -> Way {
         Request::Committed { from, serial, length } => {
             core(Input::Committed { token, target, from, serial, length }, None)
         }
+        Request::Equalise { from, equalise } => {
+            core(Input::Equalise { token, target, from, equalise }, None)
+        }
+        Request::ReadOut { from, what } => core(Input::ReadOut { token, target, from, what }, None),
         Request::Inspect => core(Input::Inspect { token, target }, None),
         Request::Verify { offset, length } => Way::Verify { offset, length },
         Request::Checksums => Way::Checksums,

@@ -18,7 +18,7 @@ use super::flusher::Job;
 use super::handle::{Inbox, Work};
 use super::requests::{self, Way};
 use super::views::Views;
-use super::{Clock, Outbox, Payload, Peers, ReplyTo, Request};
+use super::{Clock, Outbox, Payload, PeerTicket, Peers, ReplyTo, Request};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -138,13 +138,8 @@ impl Shard {
                 self.step(handle, Input::StoreDone { ticket, result });
             }
             Work::PeerAnswered { ticket, result } => {
-                let answer = MemberAnswer {
-                    member: ticket.member,
-                    version: ticket.version,
-                    serial: ticket.serial,
-                    notice: ticket.notice,
-                    result,
-                };
+                let PeerTicket { member, version, said, .. } = ticket;
+                let answer = MemberAnswer { member, version, said, result };
                 self.step(ticket.handle, Input::MemberAnswered(answer));
             }
             Work::GiveUpLeases => {

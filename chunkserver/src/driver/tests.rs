@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use gfs_chunkserver_core::Input;
 use gfs_durable::fs::real::RealFs;
-use gfs_types::ids::{ClusterUid, ProcessSession};
+use gfs_types::ids::{ClusterUid, ProcessSession, ServerUid};
 use gfs_types::limits::CHUNK_BYTES_MIN;
-use gfs_types::message::control::RaisedReplica;
+use gfs_types::message::control::{LeaseStart, RaisedReplica};
 use gfs_types::message::data::DataResponse;
 use gfs_types::region::ChunkSize;
 use gfs_types::{DurationMs, ErrorKind};
@@ -39,9 +39,10 @@ impl Peers for Local {
         let request = match message.body {
             PeerBody::Order { order, data } => Request::Order { from, order, data },
             PeerBody::Committed { serial, length } => Request::Committed { from, serial, length },
+            PeerBody::Equalise(equalise) => Request::Equalise { from, equalise },
         };
         let reply = move |answer: Answer| {
-            back.peer_answered(ticket, answer.reply.result.map(drop));
+            back.peer_answered(ticket, answer.reply.result);
         };
         all[&to.chunkserver].submit(message.target, request, Box::new(reply));
     }
@@ -158,7 +159,9 @@ fn grant(servers: &[Server], version: u64) {
     };
     let members = servers.iter().map(member).collect();
     let lease_ms = DurationMs(60_000);
-    servers[0].command(Input::Grant { version: ChunkVersion(version), members, lease_ms });
+    let (start, brief) = (LeaseStart::Equal, false);
+    let version = ChunkVersion(version);
+    servers[0].command(Input::Grant { version, members, lease_ms, start, brief });
 }
 
 #[test]

@@ -297,9 +297,13 @@ fn obey(parts: &mut Parts, message: pb::CommandMessage, beats: &mut Beats) -> Re
         Command::Raise { handle, version, from } => {
             parts.driver.command(handle, Input::Raise { version, from, epoch });
         }
-        Command::GrantLease { handle, version, members, lease_ms } => {
+        Command::GrantLease { handle, version, members, lease_ms, start, brief } => {
             let lease_ms = DurationMs(lease_ms);
-            parts.driver.command(handle, Input::Grant { version, members, lease_ms });
+            let grant = Input::Grant { version, members, lease_ms, start, brief };
+            parts.driver.command(handle, grant);
+        }
+        Command::Teach { handle, version, learner } => {
+            parts.driver.command(handle, Input::Teach { version, learner });
         }
         Command::RevokeLease { handle, version } => {
             parts.driver.command(handle, Input::Revoke { version });

@@ -57,7 +57,9 @@ impl Master {
             FromChunkserver::LeaseGivenUp { handle, version, length } => {
                 self.lease_given_up(step, server, handle, version, length);
             }
-            FromChunkserver::MemberFailed { handle, version, member, reason: _ } => {
+            // Nobody was told to teach yet.
+            FromChunkserver::LearnerTaught { .. } => {}
+            FromChunkserver::MemberFailed { handle, version, member, session: _, reason: _ } => {
                 self.member_failed(step, server, handle, version, member);
             }
         }

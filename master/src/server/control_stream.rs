@@ -148,7 +148,7 @@ async fn read(
 
 /// What a person may want to know later: the core decides by it, and drops the words.
 fn note(chunkserver: ServerUid, message: &FromChunkserver) {
-    if let FromChunkserver::MemberFailed { handle, version, member, reason } = message {
+    if let FromChunkserver::MemberFailed { handle, version, member, reason, .. } = message {
         tracing::warn!(chunk = %handle, %version, %chunkserver, %member, %reason, "a member of a chunk does not answer its primary");
     }
 }

@@ -12,7 +12,7 @@ use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
 use gfs_types::ids::{ChunkHandle, ClusterUid, DataId, ProcessSession, ServerUid};
 use gfs_types::message::control::ReplicaState;
 use gfs_types::message::data::{
-    DataReply, DataRequest, DataResponse, DataSource, Hello, Hop, Order, OrderKind,
+    DataReply, DataRequest, DataResponse, DataSource, Equalise, Hello, Hop, Order, OrderKind,
     PROTOCOL_VERSION, ReplicaInfo, Target,
 };
 
@@ -131,6 +131,9 @@ fn requests() -> Vec<DataRequest> {
         DataRequest::Verify { offset: 1, length: 2 },
         DataRequest::Inspect,
         DataRequest::Checksums,
+        DataRequest::Equalise(Equalise { source: "h1:7500".into(), last: true }),
+        DataRequest::Compare,
+        DataRequest::Copy { offset: 65_536, length: 100 },
     ]
 }
 
@@ -145,7 +148,8 @@ fn replies() -> Vec<Result<DataResponse, Error>> {
         Ok(DataResponse::Done),
         Ok(DataResponse::Committed { length: 4 }),
         Ok(DataResponse::Appended { offset: 1, length: 2 }),
-        Ok(DataResponse::Applied { serial: SerialNumber(3) }),
+        Ok(DataResponse::Applied { serial: SerialNumber(3), short_of_space: true }),
+        Ok(DataResponse::Equalised { copied_bytes: 8 }),
         Ok(DataResponse::Bytes {
             offset: 65_536,
             length: 100,

@@ -12,8 +12,8 @@ use gfs_types::message::client::{
     Request, Response, TrashEntry,
 };
 use gfs_types::message::control::{
-    Command, FromChunkserver, HeldLease, Member, RaisedReplica, Registration, ReplicaReport,
-    ReplicaState, Space, ToChunkserver,
+    Command, FromChunkserver, HeldLease, LeaseStart, Member, RaisedReplica, Registration,
+    ReplicaReport, ReplicaState, Space, ToChunkserver,
 };
 use gfs_types::record::ConfigRecord;
 use gfs_types::region::ChunkIndex;
@@ -220,7 +220,20 @@ pub(super) fn chunkserver_messages() -> Vec<Vec<u8>> {
         FromChunkserver::Raised { handle, version, result: Err(Error::stale("old")) },
         FromChunkserver::ReplicaDeleted { handle, version, result: Ok(()) },
         FromChunkserver::LeaseGivenUp { handle, version, length: 9 },
-        FromChunkserver::MemberFailed { handle, version, member: ServerUid(8), reason: silent },
+        FromChunkserver::MemberFailed {
+            handle,
+            version,
+            member: ServerUid(8),
+            session: ProcessSession(4),
+            reason: silent,
+        },
+        FromChunkserver::LearnerTaught {
+            handle,
+            version,
+            learner: ServerUid(8),
+            session: ProcessSession(4),
+            result: Ok(()),
+        },
     ];
     messages.map(bytes::<pb::ChunkserverMessage, _>).to_vec()
 }
@@ -244,7 +257,15 @@ pub(super) fn commands() -> Vec<Vec<u8>> {
         Command::HeartbeatAnswer { seq: 1, extended: vec![(handle, version)], lease_ms: 10_000 },
         Command::CreateReplica { handle, version },
         Command::Raise { handle, version, from: ChunkVersion(1) },
-        Command::GrantLease { handle, version, members, lease_ms: 10_000 },
+        Command::GrantLease {
+            handle,
+            version,
+            members,
+            lease_ms: 10_000,
+            start: LeaseStart::Unequal,
+            brief: true,
+        },
+        Command::Teach { handle, version, learner: member(4) },
         Command::RevokeLease { handle, version },
         Command::DeleteReplica { handle, version },
     ];

@@ -13,7 +13,7 @@ use gfs_types::time::Instant;
 use super::admit::order_of;
 use super::{Phase, Primary};
 use crate::effect::{Effect, Message, MessageBody};
-use crate::input::MemberAnswer;
+use crate::input::{MemberAnswer, Peer, Said};
 use crate::replica::{Progress, Replica, Role};
 
 /// One other member.
@@ -58,6 +58,11 @@ impl Link {
     pub(crate) fn due(&self, last: SerialNumber) -> Option<Instant> {
         (self.acknowledged < last && self.refused.is_none())
             .then(|| self.sent.max(self.heard) + ORDER_RESEND_MS)
+    }
+
+    /// Which run of which server it is.
+    fn run(&self) -> Peer {
+        Peer { chunkserver: self.member.chunkserver, session: self.member.session }
     }
 
     fn hear(&mut self, now: Instant) {
@@ -196,27 +201,35 @@ impl Replica {
             return;
         }
         let last = primary.last;
-        let Some(link) = primary.links.get_mut(&answer.member) else { return };
+        let (uid, session) = (answer.member.chunkserver, answer.member.session);
+        let Some(link) = primary.links.get_mut(&uid) else { return };
+        if link.member.session != session {
+            return;
+        }
+        let serial = match answer.said {
+            Said::Order(serial) | Said::Committed(serial) => serial,
+            Said::Equalise(_) => return,
+        };
         match answer.result.map_err(|error| (error.kind, error.message)) {
             // A lost notice does no harm: the next order tells, and so does the end of the lease.
-            Ok(()) if answer.notice => link.hear(now),
-            Ok(()) => {
+            Ok(_) if matches!(answer.said, Said::Committed(_)) => link.hear(now),
+            Ok(_) => {
                 link.hear(now);
-                link.acknowledged = link.acknowledged.max(answer.serial.min(last));
-                primary.catch_up(handle, answer.member, committed, now, out);
+                link.acknowledged = link.acknowledged.max(serial.min(last));
+                primary.catch_up(handle, uid, committed, now, out);
                 self.commit_acknowledged(now, out);
             }
             Err((ErrorKind::NeedData, _)) => {
                 link.hear(now);
                 // It lacks what it was given: it has no room now, and gets it when its answer is overdue.
-                if answer.serial > link.acknowledged && link.fed.insert(answer.serial) {
-                    primary.send(handle, answer.member, answer.serial, true, committed, now, out);
+                if serial > link.acknowledged && link.fed.insert(serial) {
+                    primary.send(handle, uid, serial, true, committed, now, out);
                 }
             }
             Err((ErrorKind::Busy, _)) => link.hear(now),
             // The connection was lost: the orders go out again when the next answer is overdue.
             Err((ErrorKind::Unknown, _)) => {}
-            Err((_, why)) => self.member_refused(answer.member, why, out),
+            Err((_, why)) => self.member_refused(uid, why, out),
         }
     }
 
@@ -228,8 +241,10 @@ impl Replica {
         primary.phase = Phase::Broken;
         primary.all_unknown(&format!("member {member} refused: {why}"), out);
         let link = primary.links.get_mut(&member);
-        if link.is_some_and(|link| link.refused.replace(why.clone()).is_none()) {
-            self.tell_failed(version, member, &why, out);
+        let Some(link) = link else { return };
+        let run = link.run();
+        if link.refused.replace(why.clone()).is_none() {
+            self.tell_failed(version, run, &why, out);
         }
     }
 
@@ -246,7 +261,7 @@ impl Replica {
             link.fed.clear();
             again.push(link.member.chunkserver);
             if link.is_lost(now) {
-                failed.push((link.member.chunkserver, now.ms_since(link.heard)));
+                failed.push((link.run(), now.ms_since(link.heard)));
             }
         }
         for member in again {

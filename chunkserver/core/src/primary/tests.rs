@@ -7,7 +7,7 @@ use gfs_types::limits::{
     CHUNK_BYTES_MIN, CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, GRANT_WAIT_MS, LEASE_CLOSE_MS,
     LEASE_IDLE_MS, MEMBER_SILENT_MS, ORDER_RESEND_MAX, ORDER_RESEND_MS,
 };
-use gfs_types::message::control::{FromChunkserver, ReplicaState};
+use gfs_types::message::control::{FromChunkserver, LeaseStart, ReplicaState};
 use gfs_types::message::data::{DataResponse, OrderKind};
 
 use crate::testing::bench::{Bench, CHUNK, LEASE, append, target, uid, write};
@@ -42,7 +42,7 @@ fn mut_2_appends_get_serials_and_offsets_at_once_and_all_are_in_flight() {
                 OrderKind::Write { offset, .. } => Some(offset),
                 _ => None,
             },
-            MessageBody::Committed { .. } => None,
+            MessageBody::Committed { .. } | MessageBody::Equalise { .. } => None,
         })
         .collect();
     assert_eq!(offsets, [0, 0, 100, 100, 200, 200]);
@@ -276,7 +276,9 @@ fn a_lease_is_not_taken_by_who_is_no_member_or_has_another_version() {
         let mut bench = Bench::newborn(1);
         let members = if me { vec![1, 2] } else { vec![2, 3] };
         let members = members.into_iter().map(crate::testing::bench::member).collect();
-        bench.step(Input::Grant { version: ChunkVersion(version), members, lease_ms: LEASE });
+        let (start, brief) = (LeaseStart::Equal, false);
+        let version = ChunkVersion(version);
+        bench.step(Input::Grant { version, members, lease_ms: LEASE, start, brief });
         assert!(bench.replica.lease().is_none());
         assert_eq!(given_up(&bench), Some(0));
     }
@@ -408,7 +410,7 @@ fn a_member_that_lacks_the_bytes_gets_them_with_the_order() {
     bench.mutate(Mutation::Append { length: 100, source });
     let with_data = |bench: &Bench| match bench.sent().last().unwrap().body {
         MessageBody::Order { with_data, .. } => with_data,
-        MessageBody::Committed { .. } => false,
+        MessageBody::Committed { .. } | MessageBody::Equalise { .. } => false,
     };
     assert!(!with_data(&bench));
     bench.answers(2, 1, Err(Error::need_data("aged out")));
@@ -474,6 +476,7 @@ fn a_disk_without_space_is_tried_again_and_a_broken_one_ends_the_lease() {
         version: ChunkVersion(1),
         serial: SerialNumber(1),
         result: Err(Error::busy("no space")),
+        short_of_space: true,
     };
     bench.replica.step(bench.now, full, &mut out);
     bench.after(50);
@@ -484,6 +487,7 @@ fn a_disk_without_space_is_tried_again_and_a_broken_one_ends_the_lease() {
         version: ChunkVersion(1),
         serial: SerialNumber(2),
         result: Err(Error::corrupt("the disk failed")),
+        short_of_space: false,
     };
     bench.step(broken);
     assert_eq!(bench.reply(crate::Token(2)), Some(Err(Unknown)));
@@ -499,7 +503,8 @@ fn a_lease_that_ends_while_the_disk_is_full_begins_no_write() {
     let mutate = Input::Mutate { token, target: target(1), mutation: append(100) };
     bench.replica.step(bench.now, mutate, &mut out);
     let (version, serial) = (ChunkVersion(1), SerialNumber(1));
-    let full = Input::Applied { version, serial, result: Err(Error::busy("no space")) };
+    let result = Err(Error::busy("no space"));
+    let full = Input::Applied { version, serial, result, short_of_space: true };
     bench.step(full);
     bench.step(Input::Revoke { version });
     // The write would be tried again at the same moment.

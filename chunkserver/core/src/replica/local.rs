@@ -141,7 +141,11 @@ impl Replica {
         self.damaged(why, out);
         if let Role::Primary(primary) = &self.role {
             let version = primary.version;
-            self.tell_failed(version, self.settings.chunkserver, why, out);
+            let me = crate::input::Peer {
+                chunkserver: self.settings.chunkserver,
+                session: self.settings.session,
+            };
+            self.tell_failed(version, me, why, out);
             self.give_up_at_once(version, out);
         }
         self.stop_following(why, out);

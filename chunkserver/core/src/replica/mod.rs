@@ -213,8 +213,15 @@ impl Replica {
                 self.create(now, version, epoch, chunk_size, out);
             }
             Input::Raise { version, from, epoch } => self.raise(now, version, from, epoch, out),
-            Input::Grant { version, members, lease_ms } => {
+            Input::Grant { version, members, lease_ms, start: _, brief: _ } => {
                 self.grant(now, version, members, lease_ms, out);
+            }
+            // Equalising is not built yet: whoever asks for it is told.
+            Input::Teach { .. } | Input::Copied { .. } => {}
+            Input::Equalise { token, .. }
+            | Input::ReadOut { token, .. }
+            | Input::Piece { token, .. } => {
+                out.push(Effect::Reply { token, result: Err(self.not_primary()) });
             }
             Input::Revoke { version } => self.revoke(now, version, out),
             Input::Delete { version } => self.delete(version, out),
@@ -231,7 +238,7 @@ impl Replica {
                 self.learn_committed(token, &target, from, serial, length, out);
             }
             Input::MemberAnswered(answer) => self.member_answered(now, answer, out),
-            Input::Applied { version, serial, result } => {
+            Input::Applied { version, serial, result, short_of_space: _ } => {
                 self.applied(now, version, serial, result, out);
             }
             Input::StoreDone { ticket, result } => self.store_done(now, ticket, result, out),

@@ -72,7 +72,7 @@ impl Replica {
     pub(crate) fn tell_failed(
         &self,
         version: gfs_types::fence::ChunkVersion,
-        member: gfs_types::ids::ServerUid,
+        member: crate::input::Peer,
         why: &str,
         out: &mut Vec<Effect>,
     ) {
@@ -80,7 +80,8 @@ impl Replica {
         out.push(Effect::ToMaster(FromChunkserver::MemberFailed {
             handle,
             version,
-            member,
+            member: member.chunkserver,
+            session: member.session,
             reason,
         }));
     }

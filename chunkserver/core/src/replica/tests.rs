@@ -30,7 +30,7 @@ fn raised(bench: &Bench) -> Option<Result<RaisedReplica, gfs_types::ErrorKind>> 
 }
 
 fn applied(serial: u64) -> Option<Result<DataResponse, gfs_types::ErrorKind>> {
-    Some(Ok(DataResponse::Applied { serial: SerialNumber(serial) }))
+    Some(Ok(DataResponse::Applied { serial: SerialNumber(serial), short_of_space: false }))
 }
 
 #[test]

@@ -3,15 +3,15 @@
 use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::limits::CHUNK_BYTES_MIN;
-use gfs_types::message::control::{FromChunkserver, Member};
+use gfs_types::message::control::{FromChunkserver, LeaseStart, Member};
 use gfs_types::message::data::{DataResponse, DataSource, Order, OrderKind, Target};
 use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant;
 use gfs_types::{DurationMs, Error, ErrorKind};
 
 use crate::{
-    Effect, Input, MemberAnswer, Message, MessageBody, Mutation, Peer, Replica, Settings, StoreOp,
-    Ticket, Token, View,
+    Effect, Input, MemberAnswer, Message, MessageBody, Mutation, Peer, Replica, Said, Settings,
+    StoreOp, Ticket, Token, View,
 };
 
 pub(crate) const CHUNK: ChunkHandle = ChunkHandle(7);
@@ -96,7 +96,8 @@ impl Bench {
     pub(crate) fn grant(&mut self, version: u64, others: &[u128]) {
         let members = [1].iter().chain(others).map(|number| member(*number)).collect();
         let version = ChunkVersion(version);
-        self.step(Input::Grant { version, members, lease_ms: LEASE });
+        let (start, brief) = (LeaseStart::Equal, false);
+        self.step(Input::Grant { version, members, lease_ms: LEASE, start, brief });
     }
 
     pub(crate) fn raise(&mut self, version: u64, from: u64) {
@@ -115,7 +116,8 @@ impl Bench {
             }
             if let Effect::Apply { version, serial, .. } = effect {
                 let mut out = Vec::new();
-                let input = Input::Applied { version, serial, result: Ok(()) };
+                let (result, short_of_space) = (Ok(()), false);
+                let input = Input::Applied { version, serial, result, short_of_space };
                 self.replica.step(self.now, input, &mut out);
                 queue.extend(out);
             }
@@ -153,11 +155,10 @@ impl Bench {
 
     pub(crate) fn answers(&mut self, number: u128, serial: u64, result: Result<(), Error>) {
         self.step(Input::MemberAnswered(MemberAnswer {
-            member: uid(number),
+            member: Peer { chunkserver: uid(number), session: ProcessSession(1) },
             version: ChunkVersion(1),
-            serial: SerialNumber(serial),
-            notice: false,
-            result,
+            said: Said::Order(SerialNumber(serial)),
+            result: result.map(|()| DataResponse::Done),
         }));
     }
 
@@ -204,7 +205,7 @@ impl Bench {
         let to = |message: &Message| message.to.chunkserver == uid(number);
         let serials = self.sent().into_iter().filter(to).filter_map(|message| match message.body {
             MessageBody::Order { order, .. } => Some(order.serial.0),
-            MessageBody::Committed { .. } => None,
+            MessageBody::Committed { .. } | MessageBody::Equalise { .. } => None,
         });
         serials.collect()
     }

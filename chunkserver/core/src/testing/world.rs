@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use gfs_types::DurationMs;
 use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
 use gfs_types::ids::{DataId, ProcessSession, ServerUid};
-use gfs_types::message::control::{FromChunkserver, Member, RaisedReplica, ReplicaState};
+use gfs_types::message::control::{
+    FromChunkserver, LeaseStart, Member, RaisedReplica, ReplicaState,
+};
 use gfs_types::message::data::{DataResponse, DataSource, Target};
 use gfs_types::time::Instant;
 
 use super::bench::{CHUNK, LEASE, settings, uid};
 use crate::{
     Condition, Effect, Input, LocalWrite, MemberAnswer, Message, MessageBody, Mutation, Peer,
-    Recovered, Replica, Settings, StoreOp, Ticket, Token,
+    Recovered, Replica, Said, Settings, StoreOp, Ticket, Token,
 };
 
 const SERVERS: u128 = 3;
@@ -66,7 +68,7 @@ struct Server {
 
 enum Owed {
     Client(u32),
-    Primary { to: Peer, version: ChunkVersion, serial: SerialNumber, notice: bool },
+    Primary { to: Peer, version: ChunkVersion, said: Said },
 }
 
 enum Packet {
@@ -169,7 +171,8 @@ impl World {
                 Effect::Apply { version, serial, write } => {
                     server.apply(version, serial, write);
                     let mut out = Vec::new();
-                    let input = Input::Applied { version, serial, result: Ok(()) };
+                    let (result, short_of_space) = (Ok(()), false);
+                    let input = Input::Applied { version, serial, result, short_of_space };
                     server.replica.step(self.now, input, &mut out);
                     queue.extend(out);
                 }
@@ -184,7 +187,12 @@ impl World {
                 }
                 Effect::Reply { token, result } => self.reply(uid, token, result),
                 Effect::ToMaster(message) => self.hear(uid, message),
-                Effect::Publish(_) | Effect::Gone => {}
+                Effect::Publish(_)
+                | Effect::Gone
+                | Effect::Copy { .. }
+                | Effect::StopCopy { .. }
+                | Effect::Repair { .. }
+                | Effect::ReadOut { .. } => {}
             }
         }
     }
@@ -210,9 +218,10 @@ impl World {
                     }
                 }
             }
-            Some(Owed::Primary { to, version, serial, notice }) => {
-                let result = result.map(drop);
-                let answer = MemberAnswer { member: uid, version, serial, notice, result };
+            Some(Owed::Primary { to, version, said }) => {
+                let session = self.servers[&uid].settings.session;
+                let member = Peer { chunkserver: uid, session };
+                let answer = MemberAnswer { member, version, said, result };
                 self.net.push(Packet::Answer { to, answer });
             }
             None => panic!("a request is answered once"),
@@ -266,7 +275,8 @@ impl World {
         let (version, lease_ms) = (self.master.version, LEASE);
         self.master.primary = Some(primary);
         self.leases += 1;
-        self.command(primary, Input::Grant { version, members, lease_ms });
+        let (start, brief) = (LeaseStart::Equal, false);
+        self.command(primary, Input::Grant { version, members, lease_ms, start, brief });
     }
 
     fn turn(&mut self) {
@@ -325,12 +335,13 @@ impl World {
             MessageBody::Order { order, with_data } => {
                 // Pushed data may have aged out; what comes along is there.
                 let has_data = data.is_some() && (with_data || self.random.percent(80));
-                let owed = Owed::Primary { to: from, version, serial: order.serial, notice: false };
+                let owed = Owed::Primary { to: from, version, said: Said::Order(order.serial) };
                 let data = data.filter(|_| has_data).map(|id| (token, id));
                 (Input::Order { token, target, from, order, has_data }, owed, data)
             }
+            MessageBody::Equalise { .. } => return,
             MessageBody::Committed { serial, length } => {
-                let owed = Owed::Primary { to: from, version, serial, notice: true };
+                let owed = Owed::Primary { to: from, version, said: Said::Committed(serial) };
                 (Input::Committed { token, target, from, serial, length }, owed, None)
             }
         };
@@ -504,7 +515,7 @@ impl Server {
                 self.disk.committed_length = committed_length;
                 self.disk.clean = clean;
             }
-            StoreOp::MarkCorrupt | StoreOp::Delete { .. } => {}
+            StoreOp::MarkCorrupt | StoreOp::Delete { .. } | StoreOp::Equalised { .. } => {}
         }
         0
     }

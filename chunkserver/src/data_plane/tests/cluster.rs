@@ -16,7 +16,7 @@ use gfs_protocol::frame::blocking::read_head;
 use gfs_protocol::frame::{Head, encode_hello, encode_request, offset_of};
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
 use gfs_types::ids::{ChunkHandle, ClusterUid, DataId, ProcessSession, ServerUid};
-use gfs_types::message::control::{FromChunkserver, Member};
+use gfs_types::message::control::{FromChunkserver, LeaseStart, Member};
 use gfs_types::message::data::{DataRequest, DataResponse, Hello, Hop, PROTOCOL_VERSION, Target};
 use gfs_types::region::ChunkSize;
 use gfs_types::{DurationMs, Error};
@@ -101,7 +101,9 @@ impl Server {
 
     pub(super) fn grant(&self, members: &[&Server]) {
         let members = members.iter().map(|server| server.member()).collect();
-        let input = Input::Grant { version: VERSION, members, lease_ms: DurationMs(600_000) };
+        let (start, brief) = (LeaseStart::Equal, false);
+        let lease_ms = DurationMs(600_000);
+        let input = Input::Grant { version: VERSION, members, lease_ms, start, brief };
         self.driver.handle().command(CHUNK, input);
     }
 

@@ -4,8 +4,8 @@ use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
 use gfs_types::ids::{ChunkHandle, ClusterUid, ProcessSession, ServerUid};
 use gfs_types::message::control::{
-    Command, FromChunkserver, HeldLease, Member, RaisedReplica, Registration, ReplicaReport, Space,
-    ToChunkserver,
+    Command, FromChunkserver, HeldLease, LeaseStart, Member, RaisedReplica, Registration,
+    ReplicaReport, Space, ToChunkserver,
 };
 
 use super::{
@@ -55,12 +55,22 @@ impl From<FromChunkserver> for pb::ChunkserverMessage {
                     length,
                 })
             }
-            FromChunkserver::MemberFailed { handle, version, member, reason } => {
+            FromChunkserver::MemberFailed { handle, version, member, session, reason } => {
                 Kind::MemberFailed(pb::MemberFailed {
                     handle: handle.0,
                     version: version.0,
                     member: uid_bytes(member.0),
+                    session: session.0,
                     reason,
+                })
+            }
+            FromChunkserver::LearnerTaught { handle, version, learner, session, result } => {
+                Kind::LearnerTaught(pb::LearnerTaught {
+                    handle: handle.0,
+                    version: version.0,
+                    learner: uid_bytes(learner.0),
+                    session: session.0,
+                    error: result.err().map(Into::into),
                 })
             }
         };
@@ -106,7 +116,15 @@ impl TryFrom<pb::ChunkserverMessage> for FromChunkserver {
                 handle: ChunkHandle(failed.handle),
                 version: ChunkVersion(failed.version),
                 member: ServerUid(uid_from_bytes("MemberFailed.member", &failed.member)?),
+                session: ProcessSession(failed.session),
                 reason: failed.reason,
+            },
+            Kind::LearnerTaught(taught) => Self::LearnerTaught {
+                handle: ChunkHandle(taught.handle),
+                version: ChunkVersion(taught.version),
+                learner: ServerUid(uid_from_bytes("LearnerTaught.learner", &taught.learner)?),
+                session: ProcessSession(taught.session),
+                result: done_or(taught.error)?,
             },
         })
     }
@@ -273,14 +291,21 @@ impl From<ToChunkserver> for pb::CommandMessage {
             Command::Raise { handle, version, from } => {
                 WireCommand::Raise(pb::Raise { handle: handle.0, version: version.0, from: from.0 })
             }
-            Command::GrantLease { handle, version, members, lease_ms } => {
+            Command::GrantLease { handle, version, members, lease_ms, start, brief } => {
                 WireCommand::GrantLease(pb::GrantLease {
                     handle: handle.0,
                     version: version.0,
                     members: all_wire(members),
                     lease_ms,
+                    start: start as u32,
+                    brief,
                 })
             }
+            Command::Teach { handle, version, learner } => WireCommand::Teach(pb::Teach {
+                handle: handle.0,
+                version: version.0,
+                learner: Some(learner.into()),
+            }),
             Command::RevokeLease { handle, version } => {
                 WireCommand::RevokeLease((handle, version).into())
             }
@@ -334,6 +359,13 @@ impl TryFrom<WireCommand> for Command {
                 version: ChunkVersion(grant.version),
                 members: all(grant.members)?,
                 lease_ms: grant.lease_ms,
+                start: start_from_wire(grant.start)?,
+                brief: grant.brief,
+            },
+            WireCommand::Teach(teach) => Self::Teach {
+                handle: ChunkHandle(teach.handle),
+                version: ChunkVersion(teach.version),
+                learner: required("Teach.learner", teach.learner)?.try_into()?,
             },
             WireCommand::RevokeLease(chunk) => {
                 let (handle, version) = chunk_version(chunk);
@@ -345,6 +377,11 @@ impl TryFrom<WireCommand> for Command {
             }
         })
     }
+}
+
+fn start_from_wire(number: u32) -> Result<LeaseStart> {
+    LeaseStart::from_wire(number)
+        .ok_or_else(|| Error::invalid(format!("unknown start of a lease: {number}")))
 }
 
 impl From<Member> for pb::Member {

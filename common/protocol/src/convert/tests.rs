@@ -212,7 +212,15 @@ fn what_chunkservers_say_comes_out_as_it_went_in() {
             handle,
             version,
             member: ServerUid(8),
+            session: ProcessSession(4),
             reason: "silent".into(),
+        },
+        FromChunkserver::LearnerTaught {
+            handle,
+            version,
+            learner: ServerUid(8),
+            session: ProcessSession(4),
+            result: Err(Error::stale("another lease")),
         },
     ];
     for message in messages {
@@ -237,7 +245,15 @@ fn commands_come_out_as_they_went_in() {
         Command::HeartbeatAnswer { seq: 1, extended: vec![(handle, version)], lease_ms: 2 },
         Command::CreateReplica { handle, version },
         Command::Raise { handle, version, from: ChunkVersion(1) },
-        Command::GrantLease { handle, version, members: vec![member], lease_ms: 10 },
+        Command::GrantLease {
+            handle,
+            version,
+            members: vec![member.clone()],
+            lease_ms: 10,
+            start: LeaseStart::AllSuspect,
+            brief: true,
+        },
+        Command::Teach { handle, version, learner: member },
         Command::RevokeLease { handle, version },
         Command::DeleteReplica { handle, version },
     ];

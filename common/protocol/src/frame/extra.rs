@@ -3,7 +3,8 @@
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::{ClusterUid, DataId, ProcessSession, ServerUid};
 use gfs_types::message::data::{
-    DataReply, DataRequest, DataResponse, DataSource, Hello, Hop, Order, OrderKind, ReplicaInfo,
+    DataReply, DataRequest, DataResponse, DataSource, Equalise, Hello, Hop, Order, OrderKind,
+    ReplicaInfo,
 };
 use prost::Message;
 
@@ -70,13 +71,17 @@ pub(super) fn encode_request(request: &DataRequest) -> (Op, u64, Vec<u8>) {
         DataRequest::Read { length, seen_length, .. } => {
             pb::ReadExtra { length: *length, seen_length: *seen_length }.encode_to_vec()
         }
-        DataRequest::Verify { length, .. } => {
+        DataRequest::Verify { length, .. } | DataRequest::Copy { length, .. } => {
             pb::ReadExtra { length: *length, seen_length: 0 }.encode_to_vec()
         }
         DataRequest::Sync
         | DataRequest::FlushReplica
         | DataRequest::Inspect
-        | DataRequest::Checksums => Vec::new(),
+        | DataRequest::Checksums
+        | DataRequest::Compare => Vec::new(),
+        DataRequest::Equalise(Equalise { source, last }) => {
+            pb::EqualiseExtra { source: source.clone(), last: *last }.encode_to_vec()
+        }
     };
     (op_of(request), offset_of(request), extra)
 }
@@ -117,6 +122,15 @@ fn request_from_wire(
         Op::FlushReplica => Ok(DataRequest::FlushReplica),
         Op::Inspect => Ok(DataRequest::Inspect),
         Op::Checksums => Ok(DataRequest::Checksums),
+        Op::Equalise => {
+            let wire: pb::EqualiseExtra = parse(op, extra)?;
+            Ok(DataRequest::Equalise(Equalise { source: wire.source, last: wire.last }))
+        }
+        Op::Compare => Ok(DataRequest::Compare),
+        Op::Copy => {
+            let wire: pb::ReadExtra = parse(op, extra)?;
+            Ok(DataRequest::Copy { offset, length: wire.length })
+        }
         Op::Hello => Err(gfs_types::Error::invalid("a hello is not a request")),
     })
 }
@@ -132,7 +146,12 @@ pub(super) fn encode_reply(reply: &DataReply) -> Vec<u8> {
         Ok(DataResponse::Appended { offset, length }) => {
             Wire::Appended(pb::DataAppended { offset: *offset, length: *length })
         }
-        Ok(DataResponse::Applied { serial }) => Wire::Applied(pb::DataApplied { serial: serial.0 }),
+        Ok(DataResponse::Applied { serial, short_of_space }) => {
+            Wire::Applied(pb::DataApplied { serial: serial.0, short_of_space: *short_of_space })
+        }
+        Ok(DataResponse::Equalised { copied_bytes }) => {
+            Wire::Equalised(pb::DataEqualised { copied_bytes: *copied_bytes })
+        }
         Ok(DataResponse::Bytes { offset, length, committed_length, own_checksum }) => {
             Wire::Bytes(pb::DataBytes {
                 offset: *offset,
@@ -166,7 +185,11 @@ fn reply_from_wire(wire: pb::ReplyExtra) -> Checked<DataReply> {
         Wire::Done(_) => Ok(DataResponse::Done),
         Wire::Committed(c) => Ok(DataResponse::Committed { length: c.length }),
         Wire::Appended(a) => Ok(DataResponse::Appended { offset: a.offset, length: a.length }),
-        Wire::Applied(a) => Ok(DataResponse::Applied { serial: SerialNumber(a.serial) }),
+        Wire::Applied(a) => Ok(DataResponse::Applied {
+            serial: SerialNumber(a.serial),
+            short_of_space: a.short_of_space,
+        }),
+        Wire::Equalised(e) => Ok(DataResponse::Equalised { copied_bytes: e.copied_bytes }),
         Wire::Bytes(b) => Ok(DataResponse::Bytes {
             offset: b.offset,
             length: b.length,

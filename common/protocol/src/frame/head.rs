@@ -174,6 +174,9 @@ pub fn op_of(request: &DataRequest) -> Op {
         DataRequest::Verify { .. } => Op::Verify,
         DataRequest::Inspect => Op::Inspect,
         DataRequest::Checksums => Op::Checksums,
+        DataRequest::Equalise(_) => Op::Equalise,
+        DataRequest::Compare => Op::Compare,
+        DataRequest::Copy { .. } => Op::Copy,
     }
 }
 
@@ -184,7 +187,8 @@ pub fn offset_of(request: &DataRequest) -> u64 {
         DataRequest::Push { offset, .. }
         | DataRequest::Write { offset, .. }
         | DataRequest::Read { offset, .. }
-        | DataRequest::Verify { offset, .. } => *offset,
+        | DataRequest::Verify { offset, .. }
+        | DataRequest::Copy { offset, .. } => *offset,
         DataRequest::Order(order) => match order.kind {
             OrderKind::Write { offset, .. } => offset,
             OrderKind::Pad | OrderKind::Sync | OrderKind::End => 0,

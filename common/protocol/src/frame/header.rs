@@ -46,11 +46,14 @@ pub enum Op {
     Checksums = 10,
     Committed = 11,
     FlushReplica = 12,
+    Equalise = 13,
+    Compare = 14,
+    Copy = 15,
 }
 
 impl Op {
     /// Every operation, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Hello,
         Self::Push,
         Self::Write,
@@ -63,6 +66,9 @@ impl Op {
         Self::Checksums,
         Self::Committed,
         Self::FlushReplica,
+        Self::Equalise,
+        Self::Compare,
+        Self::Copy,
     ];
 
     fn from_wire(number: u8) -> Result<Self, FrameError> {

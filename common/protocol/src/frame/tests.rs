@@ -5,7 +5,7 @@ use gfs_types::ids::{ChunkHandle, ClusterUid, DataId, ProcessSession, ServerUid}
 use gfs_types::limits::{FRAME_BYTES_MAX, FRAME_EXTRA_BYTES_MAX, REPLICATION_MAX};
 use gfs_types::message::control::ReplicaState;
 use gfs_types::message::data::{
-    DataReply, DataRequest, DataResponse, DataSource, Hello, Hop, Order, OrderKind,
+    DataReply, DataRequest, DataResponse, DataSource, Equalise, Hello, Hop, Order, OrderKind,
     PROTOCOL_VERSION, ReplicaInfo, Target,
 };
 use proptest::prelude::*;
@@ -67,6 +67,9 @@ fn requests() -> Vec<DataRequest> {
         DataRequest::Verify { offset: 1, length: 2 },
         DataRequest::Inspect,
         DataRequest::Checksums,
+        DataRequest::Equalise(Equalise { source: "a:1".into(), last: true }),
+        DataRequest::Compare,
+        DataRequest::Copy { offset: 65_536, length: 2 },
     ]
 }
 
@@ -81,7 +84,8 @@ fn replies() -> Vec<DataReply> {
         DataResponse::Done,
         DataResponse::Committed { length: 4 },
         DataResponse::Appended { offset: 1, length: 2 },
-        DataResponse::Applied { serial: SerialNumber(3) },
+        DataResponse::Applied { serial: SerialNumber(3), short_of_space: true },
+        DataResponse::Equalised { copied_bytes: 8 },
         DataResponse::Bytes { offset: 3, length: 0, committed_length: 9, own_checksum: false },
         DataResponse::Replica(info),
         DataResponse::Checksums { length: 6, digest: u32::MAX },

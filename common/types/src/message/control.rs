@@ -135,8 +135,24 @@ pub enum FromChunkserver {
         version: ChunkVersion,
         /// Who does not answer.
         member: ServerUid,
+        /// Which run of it: another one, that came since, may.
+        session: ProcessSession,
         /// What was seen, for a person.
         reason: String,
+    },
+    /// What became of `Teach`. Once it is good, its sender takes no mutation of this version any more: the learner holds
+    /// everything that was or will ever be acknowledged under it (equal-4).
+    LearnerTaught {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// The version of the lease.
+        version: ChunkVersion,
+        /// Who learned.
+        learner: ServerUid,
+        /// Which run of it.
+        session: ProcessSession,
+        /// Whether it is equal; why not.
+        result: Result<(), Error>,
     },
 }
 
@@ -183,6 +199,29 @@ pub struct Member {
     pub session: ProcessSession,
     /// `HOST:PORT` of its data plane.
     pub address: String,
+}
+
+/// What a lease begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LeaseStart {
+    /// All members answered the raise with the same length and digest, none of them suspect: mutations at once.
+    Equal = 1,
+    /// They may differ: equalising comes first (equal-1). The primary is not suspect.
+    Unequal = 2,
+    /// All that were counted are here, and all are suspect: the primary's bytes are the ones that count from now on (equal-2).
+    AllSuspect = 3,
+}
+
+impl LeaseStart {
+    /// Every start, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Equal, Self::Unequal, Self::AllSuspect];
+
+    /// The start with this number on the wire.
+    #[must_use]
+    pub fn from_wire(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|start| *start as u32 == number)
+    }
 }
 
 /// From the master to a chunkserver.
@@ -248,6 +287,19 @@ pub enum Command {
         members: Vec<Member>,
         /// How long it runs, in milliseconds.
         lease_ms: u64,
+        /// What must be done before the first mutation.
+        start: LeaseStart,
+        /// Nobody asked to write: it ends in order as soon as the members are equal and nothing else is asked of it (equal-5).
+        brief: bool,
+    },
+    /// To a primary: make this stale or damaged replica equal, beside the mutations, and answer `LearnerTaught` (equal-4).
+    Teach {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// The version of the lease.
+        version: ChunkVersion,
+        /// Who is to learn.
+        learner: Member,
     },
     /// Stop taking mutations of this version, finish those in flight, flush, and answer `LeaseGivenUp`.
     RevokeLease {

@@ -119,8 +119,31 @@ pub enum DataRequest {
     },
     /// The replica as it is: version, committed length. The primary's answer is the truth while it has the lease.
     Inspect,
-    /// The stored checksums of all blocks, for `fsck` and for equalising.
+    /// The stored checksums of all blocks, for `fsck`.
     Checksums,
+    /// Primary to member or learner: become equal to me (equal-1, equal-4).
+    Equalise(Equalise),
+    /// Whoever is being made equal, to the primary: the checksums of all blocks as they are now, in order with the
+    /// mutations.
+    Compare,
+    /// Whoever is being made equal, to the primary: these bytes, verified, in order with the mutations; up to the
+    /// applied length.
+    Copy {
+        /// From here: a block border.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+}
+
+/// What a primary wants of a replica that may differ from its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Equalise {
+    /// `HOST:PORT` of the primary's data plane: the receiver asks there for checksums and for the blocks that differ.
+    pub source: String,
+    /// Nothing changes at the primary until the answer, which says that the receiver is equal, and has on disk all that it
+    /// has. Otherwise it is a first pass: mutations go on, and what they touch is left to the next one.
+    pub last: bool,
 }
 
 /// A mutation as the primary orders it.
@@ -184,8 +207,15 @@ pub enum DataResponse {
     Applied {
         /// Which one.
         serial: SerialNumber,
+        /// The member's disk is short of space: what is in flight fits, more may not.
+        short_of_space: bool,
     },
-    /// `Read`, `Verify`: the payload, its place, and stored checksums in the frame.
+    /// `Equalise`: the pass is done.
+    Equalised {
+        /// How many bytes were fetched.
+        copied_bytes: u64,
+    },
+    /// `Read`, `Verify`, `Copy`: the payload, its place, and stored checksums in the frame.
     Bytes {
         /// Where the payload begins in the chunk: a block border, or the offset asked for (see `own_checksum`).
         offset: u64,
@@ -198,7 +228,7 @@ pub enum DataResponse {
     },
     /// `Inspect`.
     Replica(ReplicaInfo),
-    /// `Checksums`: the payload is the table, 4 bytes little-endian a block, the last one over the bytes that are.
+    /// `Checksums`, `Compare`: the payload is the table, 4 bytes little-endian a block, the last one over the bytes that are.
     Checksums {
         /// Bytes the table covers.
         length: u64,

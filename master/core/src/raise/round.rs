@@ -5,7 +5,7 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession};
 use gfs_types::limits::RAISE_ANSWER_MS;
 use gfs_types::message::client::{LeaseGrant, ReplicaLocation, Response};
-use gfs_types::message::control::{Command, Member, RaisedReplica, ReplicaState};
+use gfs_types::message::control::{Command, LeaseStart, Member, RaisedReplica, ReplicaState};
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
 
@@ -197,7 +197,9 @@ impl Master {
             expires: step.now + self.settings.lease_ms,
         };
         let lease_ms = self.settings.lease_ms.0;
-        self.send(step, primary, Command::GrantLease { handle, version, members, lease_ms });
+        let (start, brief) = (LeaseStart::Equal, false);
+        let grant = Command::GrantLease { handle, version, members, lease_ms, start, brief };
+        self.send(step, primary, grant);
         let answer = self.grant_of(step.now, handle, &lease);
         self.soft.leases.put(handle, lease);
         let Some(work) = self.soft.works.remove(&handle) else { return };

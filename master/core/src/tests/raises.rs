@@ -2,7 +2,7 @@
 
 use gfs_types::ErrorKind::{Busy, NotFound};
 use gfs_types::fence::ChunkVersion;
-use gfs_types::ids::ServerUid;
+use gfs_types::ids::{ProcessSession, ServerUid};
 use gfs_types::limits::{LEASE_MS, MEMBER_WAIT_MS, RAISE_ANSWER_MS};
 use gfs_types::message::client::{Mutation, Response};
 use gfs_types::message::control::{
@@ -314,6 +314,7 @@ fn a_failed_member_is_left_out_at_the_primarys_word_alone() {
         handle,
         version: V1,
         member: ServerUid(member),
+        session: ProcessSession(1),
         reason: "no answer".to_owned(),
     };
     assert!(world.tell(other, accuse(failed)).is_empty(), "not the primary");
@@ -346,6 +347,7 @@ fn a_failed_member_that_a_new_master_never_saw_is_not_waited_for() {
         handle,
         version: V1,
         member: ServerUid(member),
+        session: ProcessSession(1),
         reason: "no answer".to_owned(),
     };
     assert!(world.tell(primary, accuse(8)).is_empty(), "no member of the lease");
