@@ -67,10 +67,10 @@ fn carry_out(store: &Store, handle: ChunkHandle, op: StoreOp) -> Result<u32, Sto
             store.mark_unclean(handle).map(|()| 0)
         }
         StoreOp::SetVersion { version } => {
-            if store.replica(handle)?.version < version {
-                store.set_version(handle, version)?;
+            match store.replica(handle)?.version < version {
+                true => store.set_version(handle, version)?,
+                false => store.mark_unclean(handle)?,
             }
-            store.mark_unclean(handle)?;
             Ok(store.checksums(handle)?.digest)
         }
         StoreOp::Flush { committed_length, clean: false } => {
@@ -79,13 +79,7 @@ fn carry_out(store: &Store, handle: ChunkHandle, op: StoreOp) -> Result<u32, Sto
         StoreOp::Flush { committed_length, clean: true } => {
             store.mark_clean(handle, committed_length).map(|()| 0)
         }
-        StoreOp::Equalised { length } => {
-            if store.replica(handle)?.length > length {
-                store.truncate(handle, length)?;
-            }
-            store.clear_suspect(handle)?;
-            Ok(store.checksums(handle)?.digest)
-        }
+        StoreOp::Equalised { length } => Ok(store.equalised(handle, length)?.digest),
         StoreOp::MarkCorrupt => store.mark_corrupt(handle).map(|()| 0),
         StoreOp::Delete { version } => store.delete(handle, version).map(|()| 0),
     }

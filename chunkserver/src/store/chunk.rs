@@ -31,6 +31,8 @@ pub(super) struct Chunk {
     /// A copy of the header's flags for mutations, who must not wait for a flush: not clean; overwritten.
     unclean: AtomicBool,
     overwritten: AtomicBool,
+    /// It is suspect on disk, and no trace in its file counts any more: blocks may be replaced.
+    pub repairable: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,8 @@ impl State {
 impl Chunk {
     pub(super) fn new(header: Header, end: End, closed: Option<String>) -> Self {
         let durable_length = header.base.length;
+        // Recovery left nothing but its base, unless it found damage.
+        let repairable = header.suspect && closed.is_none();
         let state = State { end, durable_length, pinned: None, last_area: 1, closed };
         Self {
             handle: header.handle,
@@ -67,6 +71,7 @@ impl Chunk {
             applied: AtomicU64::new(end.length),
             unclean: AtomicBool::new(!header.clean),
             overwritten: AtomicBool::new(header.overwritten),
+            repairable: AtomicBool::new(repairable),
             header: Mutex::new(header),
         }
     }

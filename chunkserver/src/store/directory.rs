@@ -1,6 +1,7 @@
 //! The files of the replicas: names, birth, end, and the look at all of them when the store is opened.
 //!
-//! `chunks/<last two hexadecimal digits of the handle>/<handle>.chunk`; `.new` while it is being made.
+//! `chunks/<last two hexadecimal digits of the handle>/<handle>.chunk`; `.new` while it is being made,
+//! `.damaged` for one that could not be read and was replaced.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,10 +18,11 @@ use super::header::Header;
 use super::layout::{DATA_AT, End};
 use super::recover::{Recovered, recover};
 use super::room::Room;
-use super::{Entry, Found, Replica, Store, StoreConfig, StoreError};
+use super::{Bad, Entry, Found, Replica, Store, StoreConfig, StoreError};
 
 const ENDING: &str = ".chunk";
 const ENDING_NEW: &str = ".new";
+const ENDING_DAMAGED: &str = ".damaged";
 
 fn folder(dir: &Path, handle: ChunkHandle) -> PathBuf {
     dir.join("chunks").join(format!("{:02x}", handle.0 & 0xff))
@@ -28,6 +30,10 @@ fn folder(dir: &Path, handle: ChunkHandle) -> PathBuf {
 
 fn path(dir: &Path, handle: ChunkHandle) -> PathBuf {
     folder(dir, handle).join(format!("{handle}{ENDING}"))
+}
+
+fn damaged_path(dir: &Path, handle: ChunkHandle) -> PathBuf {
+    folder(dir, handle).join(format!("{handle}{ENDING_DAMAGED}"))
 }
 
 fn failed(doing: &str) -> impl FnOnce(std::io::Error) -> StoreError {
@@ -64,7 +70,7 @@ impl Store {
             Some(Entry::Good(chunk)) => {
                 return Err(StoreError::Exists { handle, version: chunk.header().version });
             }
-            Some(Entry::Bad(reason)) => return Err(StoreError::Damaged { handle, reason }),
+            Some(Entry::Bad(error)) => return Err(error.of(handle)),
             None => self.check_room(handle, DATA_AT)?,
         }
         let header = self.first_header(handle, version);
@@ -72,6 +78,34 @@ impl Store {
         let chunk = Arc::new(Chunk::new(header, End::default(), None));
         self.write_chunks().insert(handle, Entry::Good(chunk));
         Ok(())
+    }
+
+    /// A new, empty file in the place of one that cannot be read, which is kept under another name: one for each chunk,
+    /// the newest. The replica is suspect and corrupt until it was made equal.
+    pub(super) fn replace(
+        &self,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+    ) -> Result<(Arc<Chunk>, Arc<dyn File>), StoreError> {
+        self.check_room(handle, DATA_AT)?;
+        let path = path(&self.config.dir, handle);
+        let kept = damaged_path(&self.config.dir, handle);
+        let io = |source| StoreError::Io {
+            handle: Some(handle),
+            doing: format!("keeping the damaged file of chunk {handle}"),
+            source,
+        };
+        if self.fs.exists(&path).map_err(io)? {
+            self.fs.rename(&path, &kept).map_err(io)?;
+            warn!(chunk = %handle, path = %kept.display(), "the damaged file is kept here, a new one is made");
+        }
+        let first = self.first_header(handle, version);
+        let header = Header { clean: false, suspect: true, corrupt: true, ..first };
+        self.make_file(&header).map_err(|error| self.full(error))?;
+        self.files.forget(handle);
+        let chunk = Arc::new(Chunk::new(header, End::default(), None));
+        self.write_chunks().insert(handle, Entry::Good(chunk));
+        self.chunk(handle)
     }
 
     fn first_header(&self, handle: ChunkHandle, version: ChunkVersion) -> Header {
@@ -114,9 +148,15 @@ impl Store {
     /// Removes a replica, if it still has this version.
     ///
     /// # Errors
-    /// `NotFound`, `OtherVersion`, `Damaged` when its version cannot be read, or the disk's.
+    /// `NotFound`, `OtherVersion`, `Foreign`, or the disk's. One whose head cannot be read has version 0.
     pub fn delete(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
-        let chunk = self.good(handle)?;
+        let chunk = match self.entry(handle) {
+            Some(Entry::Bad(Bad::Lost(_))) if version == ChunkVersion(0) => {
+                self.write_chunks().remove(&handle);
+                return self.unlink(handle);
+            }
+            _ => self.good(handle)?,
+        };
         let header = chunk.header();
         if header.version != version {
             return Err(StoreError::OtherVersion { handle, has: header.version, named: version });
@@ -124,9 +164,22 @@ impl Store {
         self.write_chunks().remove(&handle);
         self.files.forget(handle);
         chunk.state().closed = Some("deleted".to_owned());
-        let path = path(&self.config.dir, handle);
-        self.fs.remove_file(&path).map_err(|error| chunk.io(error))?;
-        self.fs.sync_dir(&folder(&self.config.dir, handle)).map_err(|error| chunk.fatal(error))
+        self.unlink(handle)
+    }
+
+    fn unlink(&self, handle: ChunkHandle) -> Result<(), StoreError> {
+        let dir = &self.config.dir;
+        for path in [path(dir, handle), damaged_path(dir, handle)] {
+            match self.fs.remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    let doing = format!("deleting chunk {handle}");
+                    return Err(StoreError::Io { handle: Some(handle), doing, source });
+                }
+                _ => {}
+            }
+        }
+        let synced = self.fs.sync_dir(&folder(dir, handle));
+        synced.map_err(|source| StoreError::Fatal { handle, source })
     }
 
     /// What a replica is now.
@@ -150,12 +203,12 @@ impl Store {
     fn good(&self, handle: ChunkHandle) -> Result<Arc<Chunk>, StoreError> {
         match self.entry(handle) {
             Some(Entry::Good(chunk)) => Ok(chunk),
-            Some(Entry::Bad(reason)) => Err(StoreError::Damaged { handle, reason }),
+            Some(Entry::Bad(error)) => Err(error.of(handle)),
             None => Err(StoreError::NotFound(handle)),
         }
     }
 
-    fn entry(&self, handle: ChunkHandle) -> Option<Entry> {
+    pub(super) fn entry(&self, handle: ChunkHandle) -> Option<Entry> {
         self.chunks.read().unwrap_or_else(PoisonError::into_inner).get(&handle).cloned()
     }
 
@@ -192,6 +245,7 @@ fn list(fs: &dyn Fs, dir: &Path) -> std::io::Result<Vec<ChunkHandle>> {
             let handle = name.strip_suffix(ENDING).and_then(|name| name.parse().ok());
             match handle {
                 Some(handle) if folder == self::folder(dir, handle) => handles.push(handle),
+                _ if name.ends_with(ENDING_DAMAGED) => {}
                 _ if name.ends_with(ENDING_NEW) => fs.remove_file(&folder.join(&name))?,
                 _ => warn!(path = %folder.join(&name).display(), "not a chunk file, left alone"),
             }
@@ -259,7 +313,7 @@ fn judge(recovered: Result<Recovered, StoreError>) -> (Entry, Result<Replica, St
         }
         Err(error) => {
             warn!(%error, "replica refused");
-            (Entry::Bad(error.to_string()), Err(error))
+            (Entry::Bad(Bad::new(&error)), Err(error))
         }
     }
 }

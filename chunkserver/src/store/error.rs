@@ -54,6 +54,14 @@ pub enum StoreError {
         /// What does not match.
         reason: String,
     },
+    /// A file that is not this server's to use or to change: of another cluster, another chunk, a newer format.
+    #[error("chunk {handle}: {reason}; the file is left alone")]
+    Foreign {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// What it is.
+        reason: String,
+    },
     /// Bytes handed in that do not match the checksums that came with them.
     #[error(
         "the bytes before {at} do not match the checksum they came with: changed in this server's memory"
@@ -99,11 +107,12 @@ impl StoreError {
         matches!(self, Self::Fatal { .. })
     }
 
-    /// Whether bytes of the replica are lost: they do not match their checksum, or the disk cannot give them any more.
+    /// Whether bytes of the replica are lost: they do not match their checksum, or the disk cannot give them any more: cut off,
+    /// unreadable, the whole file gone.
     #[must_use]
     pub fn is_lost_bytes(&self) -> bool {
         let unreadable = |error: &io::Error| {
-            error.kind() == io::ErrorKind::UnexpectedEof
+            matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
                 || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
         };
         match self {
@@ -136,7 +145,7 @@ impl StoreError {
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Full { .. } => ErrorKind::Busy,
             Self::Damaged { .. } | Self::Payload { .. } | Self::Io { .. } => ErrorKind::Corrupt,
-            Self::Closed { .. } | Self::Fatal { .. } => ErrorKind::Internal,
+            Self::Closed { .. } | Self::Foreign { .. } | Self::Fatal { .. } => ErrorKind::Internal,
         }
     }
 }

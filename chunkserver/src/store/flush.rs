@@ -5,7 +5,7 @@ use gfs_durable::fs::File;
 use super::StoreError;
 use super::chunk::{Chunk, join, read_block};
 use super::header::Header;
-use super::layout::{DATA_AT, End};
+use super::layout::End;
 use gfs_types::limits::BLOCK_BYTES;
 
 impl Chunk {
@@ -50,10 +50,7 @@ impl Chunk {
             return Ok(());
         }
         self.write_header(file, &mut header, |header| {
-            if header.clean {
-                header.clean = false;
-                header.boot = boot;
-            }
+            header.unclean(boot);
             header.overwritten |= overwrites;
         })
     }
@@ -78,30 +75,6 @@ impl Chunk {
             header.clean = true;
             header.committed = committed.min(length);
         })
-    }
-
-    /// Cuts the replica: the header says so first, then the file follows.
-    pub(super) fn cut(&self, file: &dyn File, length: u64) -> Result<(), StoreError> {
-        let mut header = self.header();
-        let state = self.open_state()?;
-        if length > state.end.length {
-            let have = state.end.length;
-            return Err(self.invalid(format!("it has {have} bytes and cannot be cut to {length}")));
-        }
-        let tail = self.prefix_tail(file, state.end, length)?;
-        let end = End { seq: state.end.seq + 1, length, tail };
-        drop(state);
-        self.write_header(file, &mut header, |_| ())?;
-        self.write_header(file, &mut header, |header| {
-            header.base = end;
-            header.next = end;
-            header.committed = header.committed.min(length);
-        })?;
-        let mut state = self.state();
-        state.end = end;
-        state.durable_length = length;
-        self.advance(end, true);
-        file.set_len(DATA_AT + length).map_err(|error| self.io(error))
     }
 
     /// The checksum of the last block of the first `length` bytes. The caller holds the state.

@@ -56,6 +56,14 @@ pub(super) enum HeaderError {
 }
 
 impl Header {
+    /// From now on it may change, in this run of the kernel.
+    pub(super) fn unclean(&mut self, boot: u128) {
+        if self.clean {
+            self.clean = false;
+            self.boot = boot;
+        }
+    }
+
     fn encode(&self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         let mut fields = Fields(&mut bytes[..]);

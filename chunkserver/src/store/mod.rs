@@ -19,6 +19,7 @@ mod payload;
 mod read;
 mod recover;
 mod redo;
+mod repair;
 mod room;
 mod table;
 #[cfg(test)]
@@ -132,7 +133,34 @@ pub struct Store {
 #[derive(Debug, Clone)]
 enum Entry {
     Good(Arc<Chunk>),
-    Bad(String),
+    Bad(Bad),
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, Clone)]
+enum Bad {
+    /// What it held is lost: a new file may take its place.
+    Lost(String),
+    /// Nobody touches it.
+    Foreign(String),
+}
+
+impl Bad {
+    fn new(error: &StoreError) -> Self {
+        match error {
+            StoreError::Damaged { reason, .. } => Self::Lost(reason.clone()),
+            StoreError::Foreign { reason, .. } => Self::Foreign(reason.clone()),
+            other if other.is_lost_bytes() => Self::Lost(other.to_string()),
+            other => Self::Foreign(other.to_string()),
+        }
+    }
+
+    fn of(self, handle: ChunkHandle) -> StoreError {
+        match self {
+            Self::Lost(reason) => StoreError::Damaged { handle, reason },
+            Self::Foreign(reason) => StoreError::Foreign { handle, reason },
+        }
+    }
 }
 
 impl Store {
@@ -193,17 +221,8 @@ impl Store {
         Ok(state.end.length)
     }
 
-    /// Cuts the replica; for equalising. Durable when this returns. No other mutation may run meanwhile.
-    ///
-    /// # Errors
-    /// `Invalid` when it is shorter already, or the disk's.
-    pub fn truncate(&self, handle: ChunkHandle, length: u64) -> Result<(), StoreError> {
-        let (chunk, file) = self.chunk(handle)?;
-        chunk.begin_change(&*file, self.config.boot, false)?;
-        chunk.cut(&*file, length)
-    }
-
-    /// Stores a higher version, durable when this returns, as is everything before it.
+    /// Stores a higher version, and that the replica is not clean any more, in one header; durable when this returns, as is
+    /// everything before it.
     ///
     /// # Errors
     /// `OtherVersion` when it is not higher, or the disk's.
@@ -217,7 +236,11 @@ impl Store {
         if version <= header.version {
             return Err(StoreError::OtherVersion { handle, has: header.version, named: version });
         }
-        chunk.write_header(&*file, &mut header, |header| header.version = version)
+        let boot = self.config.boot;
+        chunk.write_header(&*file, &mut header, |header| {
+            header.version = version;
+            header.unclean(boot);
+        })
     }
 
     /// Clears `clean` and notes this run of the kernel, durable when this returns. Free when it is unclean already.
@@ -251,21 +274,6 @@ impl Store {
             return Ok(());
         }
         chunk.write_header(&*file, &mut header, |header| header.corrupt = true)
-    }
-
-    /// Clears `suspect` and `corrupt`: the replica was made equal to the others. Durable when this returns.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn clear_suspect(&self, handle: ChunkHandle) -> Result<(), StoreError> {
-        let (chunk, file) = self.chunk(handle)?;
-        let mut header = chunk.header();
-        let boot = self.config.boot;
-        chunk.write_header(&*file, &mut header, |header| {
-            header.suspect = false;
-            header.corrupt = false;
-            header.boot = boot;
-        })
     }
 
     /// Data, checksums and the committed length are on disk when this returns. Mutations go on meanwhile, from other

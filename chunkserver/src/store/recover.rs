@@ -64,7 +64,13 @@ pub(super) fn recover(
 }
 
 fn head_error(handle: ChunkHandle, error: &HeaderError) -> StoreError {
-    StoreError::Damaged { handle, reason: error.to_string() }
+    let reason = error.to_string();
+    match error {
+        HeaderError::Format { .. } => StoreError::Foreign { handle, reason },
+        HeaderError::Damaged { .. } | HeaderError::Read(_) => {
+            StoreError::Damaged { handle, reason }
+        }
+    }
 }
 
 /// A file that is not this server's to use.
@@ -75,7 +81,7 @@ fn check_identity(
 ) -> Result<(), StoreError> {
     let wrong = |what: &str, found: String, expected: String| {
         let reason = format!("the file belongs to {what} {found}, {expected} is expected");
-        Err(StoreError::Damaged { handle, reason })
+        Err(StoreError::Foreign { handle, reason })
     };
     if header.cluster != config.cluster {
         return wrong("cluster", header.cluster.to_string(), config.cluster.to_string());
@@ -102,6 +108,11 @@ fn check_numbers(header: &Header) -> Result<(), StoreError> {
 
 fn is_possible(end: End, chunk_bytes: u64) -> bool {
     end.length <= chunk_bytes && end.seq < SEQUENCE_MAX
+}
+
+/// A number above that of every trace in the file: an end with it makes them all void.
+pub(super) fn next_sequence(file: &dyn File, header: &Header, end: End) -> io::Result<u64> {
+    Ok(Traces::read(file, header)?.newest_seq().max(end.seq) + 1)
 }
 
 fn check_length(file: &dyn File, end: End) -> io::Result<Option<String>> {

@@ -6,4 +6,5 @@ mod damage;
 mod golden;
 mod model;
 mod random;
+mod repair;
 mod tear;

@@ -1,6 +1,7 @@
 //! Mutations of a replica's bytes.
 
 use std::io::{self, IoSlice};
+use std::sync::atomic::Ordering;
 
 use gfs_durable::fs::File;
 use gfs_protocol::checksum::combine;
@@ -107,6 +108,8 @@ impl Chunk {
             return Err(if full { self.io(error) } else { self.close(state, error) });
         }
         state.last_area = area;
+        // Its record would undo a repair.
+        self.repairable.store(false, Ordering::Release);
         if offset < state.durable_length {
             file.sync_data().map_err(|error| self.fatal(error))?;
             state.durable_length = state.end.length;
@@ -192,7 +195,7 @@ fn grow(file: &dyn File, offset: u64, data: &Payload, growth: &Growth) -> io::Re
     table::write(file, growth.first, &growth.whole)
 }
 
-fn put(file: &dyn File, offset: u64, data: &Payload) -> io::Result<()> {
+pub(super) fn put(file: &dyn File, offset: u64, data: &Payload) -> io::Result<()> {
     let buffers: Vec<_> = data.parts().iter().map(|part| IoSlice::new(part.bytes())).collect();
     file.write_all_vectored_at(&buffers, DATA_AT + offset)
 }

@@ -69,7 +69,7 @@ fn flags_follow_what_happens_and_outlive_the_process() {
         drop(store);
     }
     let (store, _) = Store::open(std::sync::Arc::new(disk.clone()), other.clone()).unwrap();
-    store.clear_suspect(HANDLE).unwrap();
+    store.equalised(HANDLE, 100).unwrap();
     let (_, mut found) = Store::open(std::sync::Arc::new(disk), other).unwrap();
     assert!(!found.remove(0).replica.unwrap().suspect);
 }

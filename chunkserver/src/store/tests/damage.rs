@@ -180,7 +180,7 @@ fn a_replica_found_to_be_corrupt_stays_so_after_a_clean_end_and_a_restart() {
         store.set_version(HANDLE, ChunkVersion(3)).unwrap();
         store.read_verified(HANDLE, 0..10, 140_000).unwrap();
     }
-    store.clear_suspect(HANDLE).unwrap();
+    store.equalised(HANDLE, 140_000).unwrap();
     let (_, found) = open(fs.kill()).unwrap();
     assert_eq!(found[0].replica.as_ref().unwrap().damaged, None);
 }

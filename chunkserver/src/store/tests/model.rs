@@ -122,7 +122,7 @@ impl Model {
             Op::Flush => store.flush(HANDLE, length),
             Op::Clean => store.mark_clean(HANDLE, length),
             Op::Version => store.set_version(HANDLE, ChunkVersion(self.version + 1)),
-            Op::Truncate(to) => store.truncate(HANDLE, to.min(length)),
+            Op::Truncate(to) => store.equalised(HANDLE, to.min(length)).map(drop),
         }
     }
 
