@@ -1,12 +1,12 @@
 //! The log, open to append.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gfs_types::fence::{LogPosition, MasterEpoch};
 
 use super::cursor::Place;
+use super::error::Trouble;
 use super::record::{FrameHead, FrameKind, frame_bytes};
 use super::segment::{self, Header};
 use super::{LogError, LogOptions, Positions, Preparer, Reader};
@@ -14,7 +14,8 @@ use crate::fs::{File, Fs};
 
 /// The log, open to append. One thread owns it.
 ///
-/// After any error of the disk it is poisoned: what is there is unknown until the next
+/// A full disk is no failure: [`LogError::Full`] loses nothing, and the call may be repeated when there
+/// is space. After any other error of the disk it is poisoned: what is there is unknown until the next
 /// [`Log::open`], so every call fails and the process must end.
 #[derive(Debug)]
 pub struct Log {
@@ -92,6 +93,9 @@ impl Log {
     /// Adds records after the last one and returns the position of the last. They are written with
     /// one write for each segment they touch, and durable after [`Log::flush`], not before. After a
     /// power loss any first part of a batch that was not flushed may be there.
+    ///
+    /// After [`LogError::Full`] the first of the records may be taken, up to
+    /// [`Positions::last`](super::Positions): the rest is to be given again.
     pub fn append<R: AsRef<[u8]>>(
         &mut self,
         epoch: MasterEpoch,
@@ -137,7 +141,8 @@ impl Log {
     pub fn remove_before(&mut self, position: LogPosition) -> Result<(), LogError> {
         self.guarded(|log| {
             while log.firsts.len() > 1 && log.firsts[1] <= position.0 {
-                log.fs.remove_file(&segment::path(&log.dir, log.firsts[0]))?;
+                let removed = log.fs.remove_file(&segment::path(&log.dir, log.firsts[0]));
+                removed.map_err(Trouble::of)?;
                 log.fs.sync_dir(&log.dir)?;
                 log.firsts.remove(0);
             }
@@ -193,14 +198,20 @@ impl Log {
     }
 
     /// Runs what touches the disk; its first error is the last thing this log does.
-    fn guarded(&mut self, act: impl FnOnce(&mut Self) -> io::Result<()>) -> Result<(), LogError> {
+    fn guarded(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<(), Trouble>,
+    ) -> Result<(), LogError> {
         if self.poisoned {
             return Err(LogError::Poisoned { dir: self.dir.clone() });
         }
         self.poisoned = true;
-        act(self)?;
-        self.poisoned = false;
-        Ok(())
+        let done = act(self);
+        self.poisoned = matches!(done, Err(Trouble::Disk(_)));
+        done.map_err(|trouble| match trouble {
+            Trouble::NoSpace(source) => LogError::Full { dir: self.dir.clone(), source },
+            Trouble::Disk(error) => LogError::Io(error),
+        })
     }
 
     /// The end of what is written and buffered in the current segment.
@@ -209,7 +220,7 @@ impl Log {
     }
 
     /// Goes over to a new segment unless the current one has room for a frame.
-    fn make_room(&mut self, payload_bytes: usize) -> io::Result<()> {
+    fn make_room(&mut self, payload_bytes: usize) -> Result<(), Trouble> {
         if self.end() + frame_bytes(payload_bytes) as u64 <= self.current.segment_bytes {
             return Ok(());
         }
@@ -233,18 +244,23 @@ impl Log {
         }
     }
 
-    fn write_buffer(&mut self) -> io::Result<()> {
+    /// For want of space (a file system that never writes in place) a part of the buffer may be written: the same
+    /// bytes go to the same place again with the next call, and nothing was promised before.
+    fn write_buffer(&mut self) -> Result<(), Trouble> {
         if self.buffer.is_empty() {
             return Ok(());
         }
         self.tail.unsynced = true;
-        self.current.file.write_all_at(&self.buffer, self.tail.offset)?;
+        let written = self.current.file.write_all_at(&self.buffer, self.tail.offset);
+        written.map_err(Trouble::of)?;
         self.tail.offset += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&mut self) -> Result<(), Trouble> {
+        // Left over from a call that found no space.
+        self.write_buffer()?;
         if self.tail.unsynced {
             self.current.file.sync_data()?;
             self.tail.unsynced = false;
@@ -256,8 +272,7 @@ impl Log {
 
     /// Everything in the old segment is durable before the new one exists: its existence is the
     /// proof.
-    fn roll_over(&mut self) -> io::Result<()> {
-        self.write_buffer()?;
+    fn roll_over(&mut self) -> Result<(), Trouble> {
         self.sync()?;
         let header = Header {
             cluster_uid: self.options.cluster_uid,

@@ -180,6 +180,15 @@ pub enum LogError {
     /// out what is there.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The disk has no space for the log. What was taken is kept and nothing is lost: to be tried again.
+    #[error("{}: no space for the operation log ({source}); free space there", dir.display())]
+    Full {
+        /// The log's directory.
+        dir: PathBuf,
+        /// What found no space.
+        #[source]
+        source: io::Error,
+    },
     /// An earlier call failed, and what is on the disk is unknown.
     #[error("{}: an earlier write of the log failed; the process must end and start anew", dir.display())]
     Poisoned {
@@ -202,4 +211,37 @@ pub enum LogError {
         /// That of the last record.
         last: MasterEpoch,
     },
+}
+
+/// What touching the disk came to, when it came to no good.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Nothing happened that cannot be done again when there is space.
+    NoSpace(io::Error),
+    /// What is there is unknown: every error that nobody called a want of space, a sync's above all.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl Trouble {
+    /// For what may be repeated after a want of space.
+    pub(super) fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace(error),
+            _ => Self::Disk(error),
+        }
+    }
+}
+
+impl From<Trouble> for io::Error {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::NoSpace(error) | Trouble::Disk(error) => error,
+        }
+    }
 }

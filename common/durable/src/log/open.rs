@@ -47,7 +47,7 @@ impl Log {
             epoch: 0,
         };
         let preparer = Preparer::new(fs.clone(), dir, options.segment_bytes);
-        let (file, seed) = preparer.publish(&header)?;
+        let (file, seed) = preparer.publish(&header).map_err(std::io::Error::from)?;
         let current = Current { file, seed, segment_bytes: header.segment_bytes };
         let tail = Tail::at(&Place::start(&header, seed));
         Ok(Self::new(fs, dir, options, preparer, vec![first.0], current, tail))

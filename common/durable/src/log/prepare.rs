@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
+use super::error::Trouble;
 use super::open::zero;
 use super::segment::{self, Header};
 use crate::fs::{File, Fs, Open};
@@ -41,21 +42,33 @@ impl Preparer {
         Ok(())
     }
 
+    /// Whether the next segment is there. While one is being made it is not.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match self.0.ready.try_lock() {
+            Ok(ready) => ready.is_some(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().is_some(),
+            Err(TryLockError::WouldBlock) => false,
+        }
+    }
+
     /// Turns the prepared segment into the one with this header, durable when this returns, and
-    /// returns it with the checksum of its header.
-    pub(super) fn publish(&self, header: &Header) -> io::Result<(Arc<dyn File>, u32)> {
+    /// returns it with the checksum of its header. Until it has its name a want of space harms nothing: a file
+    /// that was never part of the log is made anew.
+    pub(super) fn publish(&self, header: &Header) -> Result<(Arc<dyn File>, u32), Trouble> {
         let mut ready = self.0.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match ready.take() {
             Some(file) => file,
-            None => self.0.make()?,
+            None => self.0.make().map_err(Trouble::of)?,
         };
         let (bytes, seed) = header.encode();
-        file.write_all_at(&bytes, 0)?;
+        file.write_all_at(&bytes, 0).map_err(Trouble::of)?;
         // Only a segment whose header is durable may get the name: a header that does not verify is
         // then always damage.
-        file.sync_all()?;
+        file.sync_all().map_err(Trouble::of)?;
         let (fs, dir) = (&self.0.fs, &self.0.dir);
-        fs.rename(&dir.join(NAME), &segment::path(dir, header.first))?;
+        let renamed = fs.rename(&dir.join(NAME), &segment::path(dir, header.first));
+        renamed.map_err(Trouble::of)?;
         fs.sync_dir(dir)?;
         Ok((file, seed))
     }

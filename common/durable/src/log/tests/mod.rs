@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use gfs_types::fence::{LogPosition, MasterEpoch};
 use gfs_types::ids::ClusterUid;
 
+use super::record::frame_bytes;
 use super::{Expected, Log, LogError, LogOptions, OpenError, Record};
 use crate::fs::sim::{Operation, SimFs};
 use crate::fs::{Fs, Open};
@@ -284,6 +285,55 @@ fn a_full_disk_is_noticed_ahead_and_harms_nothing() {
     sim.set_capacity(3 * SEGMENT_BYTES);
     log.preparer().prepare().expect("there is room now");
     append(&mut log, &[400; 3]).expect("the disk is fine");
+}
+
+/// The disk is full and no segment is ready: what fits is taken and durable, the rest waits for space, and nothing is
+/// lost, doubled or out of order, whatever was tried meanwhile.
+#[test]
+fn a_log_that_cannot_grow_takes_what_fits_and_goes_on_when_there_is_space() {
+    let sim = SimFs::new(1);
+    let fs: Arc<dyn Fs> = Arc::new(sim.clone());
+    let mut log = create(&fs, Path::new("/log"));
+    sim.set_capacity(SEGMENT_BYTES + 1024);
+    let lengths = [400; 6];
+    let error = append(&mut log, &lengths).expect_err("three of six fit");
+    assert!(matches!(error, LogError::Full { .. }), "{error}");
+    assert!(error.to_string().contains("/log") && error.to_string().contains("free space"));
+    assert_eq!(log.positions().last, LogPosition(3), "these are taken");
+    assert_eq!(log.flush().expect("the disk is fine"), LogPosition(3));
+    for _ in 0..3 {
+        assert!(matches!(append(&mut log, &[400]), Err(LogError::Full { .. })), "still full");
+        assert_eq!(log.positions().last, LogPosition(3));
+        log.flush().expect("nothing to do");
+        log.remove_before(LogPosition(1)).expect("nothing to do");
+        assert!(!log.preparer().is_ready());
+    }
+    let (_, found) = open(&shared(&sim.kill()), Path::new("/log"), Expected::ALL).expect("good");
+    assert_eq!(found, records(1, &lengths[..3]));
+    sim.set_capacity(2 * SEGMENT_BYTES - 1);
+    assert!(matches!(append(&mut log, &[400]), Err(LogError::Full { .. })), "one byte short");
+    sim.set_capacity(2 * SEGMENT_BYTES);
+    append(&mut log, &lengths[3..]).expect("there is space");
+    log.flush().expect("the disk is fine");
+    let (_, found) = open(&shared(&sim.kill()), Path::new("/log"), Expected::ALL).expect("good");
+    assert_eq!(found, records(1, &lengths));
+}
+
+#[test]
+fn a_proof_that_finds_no_space_is_left_later() {
+    let sim = SimFs::new(1);
+    let fs: Arc<dyn Fs> = Arc::new(sim.clone());
+    let mut log = create(&fs, Path::new("/log"));
+    append(&mut log, &[400; 3]).expect("the disk is fine");
+    let left = usize::try_from(log.segment_bytes_left()).expect("small");
+    append(&mut log, &[left - frame_bytes(0)]).expect("the disk is fine");
+    assert_eq!(log.segment_bytes_left(), 0, "no room for a proof");
+    sim.set_capacity(SEGMENT_BYTES);
+    assert!(matches!(log.mark_durable(), Err(LogError::Full { .. })));
+    assert_eq!(log.positions().durable, LogPosition(4), "the records themselves are durable");
+    sim.set_capacity(3 * SEGMENT_BYTES);
+    log.mark_durable().expect("there is space");
+    append(&mut log, &[400]).expect("the disk is fine");
 }
 
 #[test]
