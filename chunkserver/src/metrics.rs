@@ -20,6 +20,8 @@ pub struct Metrics {
     pushed: IntCounter,
     push_buffer: IntGauge,
     read: IntCounter,
+    copied: IntCounter,
+    copies: IntGauge,
 }
 
 impl Metrics {
@@ -70,6 +72,14 @@ impl Metrics {
             push_buffer: gauge(
                 "gfs_chunkserver_push_buffer_bytes",
                 "Bytes of pushed data that wait for their mutation.",
+            )?,
+            copied: counter(
+                "gfs_chunkserver_copied_bytes_total",
+                "Bytes copied from other servers to make replicas here equal to theirs.",
+            )?,
+            copies: gauge(
+                "gfs_chunkserver_copies",
+                "Copies from other servers that are being made.",
             )?,
             read: counter("gfs_chunkserver_read_bytes_total", "Bytes of chunks sent to readers.")?,
         })
@@ -123,6 +133,16 @@ impl Metrics {
     /// So much pushed data waits now.
     pub fn push_buffer(&self, bytes: u64) {
         self.push_buffer.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Bytes of another server's replica are in place here.
+    pub(crate) fn copied(&self, bytes: u64) {
+        self.copied.inc_by(bytes);
+    }
+
+    /// Copies under way: the gauge itself.
+    pub(crate) fn copies(&self) -> &IntGauge {
+        &self.copies
     }
 
     /// Bytes were sent to a reader.

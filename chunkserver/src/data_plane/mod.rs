@@ -16,9 +16,11 @@
 //! | `replies` | how do answers get back, in whatever order? |
 //! | `read` | which bytes may a reader have? |
 //! | `peers` | how do a primary's orders get to its secondaries? |
+//! | `copy` | which bytes of a primary does a replica here lack? |
 
 mod accept;
 mod connection;
+mod copy;
 mod forward;
 mod handshake;
 mod peers;

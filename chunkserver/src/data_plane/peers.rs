@@ -8,18 +8,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gfs_chunkserver_core::Job;
 use gfs_protocol::frame::blocking::read_head;
 use gfs_protocol::frame::{Head, encode_request};
-use gfs_types::ids::{DataId, ProcessSession, ServerUid};
+use gfs_types::ids::{ChunkHandle, DataId, ProcessSession, ServerUid};
 use gfs_types::message::control::Member;
 use gfs_types::message::data::{DataRequest, DataSource, Order, OrderKind, Target};
 use gfs_types::{Error, ErrorKind};
 use tracing::warn;
 
+use super::copy::Copiers;
 use super::socket::{connect, timed_out};
 use super::{Bounds, Identity, handshake};
-use crate::driver::{DriverHandle, PeerBody, PeerMessage, PeerTicket, Peers};
-use crate::store::{Part, Payload};
+use crate::driver::{CopyWork, DriverHandle, PeerBody, PeerMessage, PeerTicket, Peers};
+use crate::metrics::Metrics;
+use crate::store::{Part, Payload, Store};
 
 const STACK_BYTES: usize = 128 << 10;
 /// A link that nobody used for this long ends.
@@ -41,6 +44,7 @@ struct Inner {
     bounds: Bounds,
     driver: DriverHandle,
     links: Mutex<BTreeMap<Name, Arc<Link>>>,
+    copiers: Copiers,
 }
 
 /// Messages for one run of one server.
@@ -63,8 +67,15 @@ struct Conn {
 impl PeerLinks {
     /// No links yet.
     #[must_use]
-    pub fn new(identity: Identity, bounds: Bounds, driver: DriverHandle) -> Self {
-        Self(Arc::new(Inner { identity, bounds, driver, links: Mutex::default() }))
+    pub fn new(
+        identity: Identity,
+        bounds: Bounds,
+        driver: DriverHandle,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let copiers = Copiers::new(identity, bounds, driver.clone(), store, metrics);
+        Self(Arc::new(Inner { identity, bounds, driver, links: Mutex::default(), copiers }))
     }
 }
 
@@ -84,6 +95,14 @@ impl Peers for PeerLinks {
         };
         lock(&link.queue).push_back((ticket, message));
         link.filled.notify_one();
+    }
+
+    fn copy(&self, work: CopyWork) {
+        self.0.copiers.start(work);
+    }
+
+    fn stop_copy(&self, handle: ChunkHandle, job: Job) {
+        self.0.copiers.stop(handle, job);
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::net::SendFlags;
 use super::accept::Shared;
 use super::replies::Replies;
 use crate::driver::DriverHandle;
-use crate::store::{ReadPlan, Store};
+use crate::store::{ReadPlan, Store, is_lost};
 
 /// What a read gives.
 enum Found {
@@ -50,7 +50,11 @@ pub(super) fn serve(
     let reply = encode_reply(head.id, Op::Read, &reply, payload, &checksums);
     let reply = reply.map_err(io::Error::other)?;
     shared.metrics.read(bytes);
-    replies.write(|socket| send(socket, &reply, &found))
+    let sent = replies.write(|socket| send(socket, &reply, &found));
+    if sent.as_ref().is_err_and(is_lost) {
+        shared.driver.doubt(head.target, begins..begins + bytes);
+    }
+    sent
 }
 
 /// The bytes that may be shown, and the committed length.
@@ -77,13 +81,18 @@ fn find(
         return Ok((Found::Bytes(Vec::new()), committed));
     }
     let found = if length < BLOCK_BYTES {
-        Found::Bytes(store.read_verified(handle, shown.clone(), committed)?)
+        store.read_verified(handle, shown.clone(), committed).map(Found::Bytes)
     } else {
         // Rounded out to whole blocks it must still fit a frame: the reader asks again for the rest.
         let first = shown.start / BLOCK_BYTES * BLOCK_BYTES;
         let range = shown.start..shown.end.min(first + FRAME_BYTES_MAX);
-        Found::Blocks(store.read_plan(handle, range, committed)?)
+        store.read_plan(handle, range, committed).map(Found::Blocks)
     };
+    let found = found.inspect_err(|error| {
+        if error.is_lost_bytes() {
+            driver.doubt(head.target, shown.clone());
+        }
+    })?;
     // An overwrite is hidden before it changes anything. One that began since the first look may have given the bytes
     // or checksums found here, and nobody knows yet whether it will be committed (mut-4).
     let now = driver.view(handle).unwrap_or_default();

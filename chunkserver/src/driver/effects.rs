@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 
 use gfs_chunkserver_core::{
-    Effect, Input, LocalWrite, Message, MessageBody, Peer, Said, StoreOp, Ticket,
+    Effect, Input, LocalWrite, Message, MessageBody, Peer, Said, StoreOp, Ticket, Token,
 };
 use gfs_types::Error;
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::FRAME_BYTES_MAX;
-use gfs_types::message::data::{DataSource, OrderKind};
+use gfs_types::message::data::{DataResponse, DataSource, OrderKind};
 
 use super::flusher::{Job, end_process};
 use super::shard::{Shard, Slot};
-use super::{Payload, PeerBody, PeerMessage, PeerTicket, requests};
+use super::{Answer, CopyWork, Payload, PeerBody, PeerMessage, PeerTicket, requests};
 use crate::store::StoreError;
 
 impl Shard {
@@ -30,31 +30,73 @@ impl Shard {
                 Effect::Drop { through } => self.drop_data(handle, through),
                 Effect::Apply { version, serial, write } => {
                     let result = self.apply(handle, serial, write);
-                    let Some(slot) = self.slots.get_mut(&handle) else { continue };
-                    let mut out = Vec::new();
-                    let now = self.shared.clock.now();
                     let short_of_space = false;
                     let applied = Input::Applied { version, serial, result, short_of_space };
-                    slot.core.step(now, applied, &mut out);
-                    effects.extend(out);
+                    effects.extend(self.step_core(handle, applied));
                 }
-                // Equalising is not built yet: no core asks for these.
-                Effect::Copy { .. } | Effect::StopCopy { .. } => {}
-                Effect::Repair { .. } | Effect::ReadOut { .. } => {}
-                Effect::Store { ticket, op } => self.store(handle, ticket, op),
-                Effect::Send(message) => self.send(handle, message),
-                Effect::Reply { token, result } => {
-                    self.staged.remove(&token);
-                    if let Some(reply) = self.owed.remove(&token) {
-                        self.shared.metrics.answered(&result);
-                        reply(requests::plain(result));
+                Effect::Copy { job, from, source, target, check_all } => {
+                    let work = CopyWork { job, from, source, target, check_all };
+                    self.shared.peers.copy(work);
+                }
+                Effect::StopCopy { job } => self.shared.peers.stop_copy(handle, job),
+                Effect::Repair { token, offset, length } => {
+                    let result = self.repair(handle, token, offset, length);
+                    self.reply(token, requests::plain(result.map(|()| DataResponse::Done)));
+                }
+                Effect::ReadOut { token, what } => {
+                    let (answer, bad) = requests::read_out(&self.shared.store, handle, what);
+                    self.reply(token, answer);
+                    if bad {
+                        self.bad_block(handle);
+                        effects.extend(self.step_core(handle, Input::BlockMismatch));
                     }
                 }
+                Effect::Store { ticket, op } => self.store(handle, ticket, op),
+                Effect::Send(message) => self.send(handle, message),
+                Effect::Reply { token, result } => self.reply(token, requests::plain(result)),
                 Effect::ToMaster(message) => (self.shared.outbox)(message),
                 Effect::Publish(view) => self.shared.views.put(handle, view),
                 Effect::Gone => self.shared.views.remove(handle),
             }
         }
+    }
+
+    /// Steps a core within the carrying out of its effects.
+    fn step_core(&mut self, handle: ChunkHandle, input: Input) -> Vec<Effect> {
+        let mut out = Vec::new();
+        if let Some(slot) = self.slots.get_mut(&handle) {
+            slot.core.step(self.shared.clock.now(), input, &mut out);
+        }
+        out
+    }
+
+    fn reply(&mut self, token: Token, answer: Answer) {
+        self.staged.remove(&token);
+        if let Some(reply) = self.owed.remove(&token) {
+            self.shared.metrics.answered(&answer.reply.result);
+            reply(answer);
+        }
+    }
+
+    fn repair(
+        &mut self,
+        handle: ChunkHandle,
+        token: Token,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), Error> {
+        let data = self.staged.remove(&token).filter(|data| data.length() == length);
+        let Some(data) = data else {
+            let text = format!("chunk {handle}: the bytes of a repair at {offset} are not kept");
+            return Err(Error::internal(text));
+        };
+        self.shared.store.repair(handle, offset, &data).map_err(|error| {
+            if error.is_fatal() {
+                end_process(&error);
+            }
+            tracing::warn!(chunk = %handle, offset, %error, "blocks cannot be replaced");
+            Error::from(error)
+        })
     }
 
     fn drop_data(&mut self, handle: ChunkHandle, through: SerialNumber) {

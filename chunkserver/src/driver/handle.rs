@@ -93,6 +93,13 @@ impl DriverHandle {
         }
     }
 
+    /// A reader met bytes that do not verify, or are not there: they are looked at again in order with the mutations, and
+    /// only that verdict counts.
+    pub fn doubt(&self, target: Target, range: std::ops::Range<u64>) {
+        let (offset, length) = (range.start, range.end.saturating_sub(range.start));
+        self.submit(target, Request::Verify { offset, length }, Box::new(drop));
+    }
+
     /// What became of a message to a member: its answer, or why there is none.
     pub fn peer_answered(&self, ticket: PeerTicket, result: Result<DataResponse, Error>) {
         self.send(ticket.handle, Work::PeerAnswered { ticket, result });

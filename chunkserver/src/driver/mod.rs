@@ -13,6 +13,8 @@ mod handle;
 mod requests;
 mod shard;
 #[cfg(test)]
+pub(crate) mod stub;
+#[cfg(test)]
 mod tests;
 mod views;
 
@@ -21,7 +23,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use gfs_chunkserver_core::report::Holdings;
-use gfs_chunkserver_core::{ReadOut, Recovered, Settings};
+use gfs_chunkserver_core::{Job, ReadOut, Recovered, Settings};
 use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::ids::ChunkHandle;
 use gfs_types::message::control::{FromChunkserver, Member, ReplicaState};
@@ -97,6 +99,15 @@ pub enum Request {
         /// How.
         equalise: Equalise,
     },
+    /// Bytes of the source of a copy, from the thread that copies; answered when the core took or refused them.
+    Piece {
+        /// The copy.
+        job: Job,
+        /// In bytes from the start of the chunk.
+        offset: u64,
+        /// The bytes.
+        data: Payload,
+    },
     /// `DataRequest::Compare` and `Copy`, from whoever is being made equal.
     ReadOut {
         /// Who sends it.
@@ -121,12 +132,34 @@ pub struct Answer {
 /// connection's writer queue and return.
 pub type ReplyTo = Box<dyn FnOnce(Answer) + Send>;
 
-/// What a primary sends to a member: implemented by the data plane, called by the shards.
+/// The way to other chunkservers: implemented by the data plane, called by the shards.
 pub trait Peers: Send + Sync {
     /// Queues a message and returns at once. What comes of it, an error of the connection included,
     /// is told with [`DriverHandle::peer_answered`], naming the same `ticket`.
     /// Messages to one member are sent in the order of the calls.
     fn send(&self, to: &Member, ticket: PeerTicket, message: PeerMessage);
+
+    /// Copies what differs from another server, and returns at once. Each piece comes as [`Request::Piece`], the end as
+    /// [`Input::Copied`](gfs_chunkserver_core::Input::Copied).
+    fn copy(&self, work: CopyWork);
+
+    /// Nobody wants that copy any more.
+    fn stop_copy(&self, handle: ChunkHandle, job: Job);
+}
+
+/// A copy that is to be made: see [`Effect::Copy`](gfs_chunkserver_core::Effect::Copy).
+#[derive(Debug)]
+pub struct CopyWork {
+    /// Names it, for its chunk.
+    pub job: Job,
+    /// Who has the bytes.
+    pub from: Peer,
+    /// `HOST:PORT` of its data plane.
+    pub source: String,
+    /// Chunk, version, epoch, time left of a request.
+    pub target: Target,
+    /// Read every block of the replica here, do not trust its stored checksums.
+    pub check_all: bool,
 }
 
 /// Names a message to a member, so that its answer finds its way back.
@@ -215,6 +248,10 @@ impl Driver {
         for Found { handle: chunk, replica } in parts.found {
             match replica {
                 Ok(replica) => found[handle.shard_of(chunk)].push((chunk, recovered(&replica))),
+                Err(error) if error.is_lost_bytes() => {
+                    tracing::error!(chunk = %chunk, %error, "a replica is lost: it is to be copied from another server");
+                    found[handle.shard_of(chunk)].push((chunk, LOST));
+                }
                 Err(error) => tracing::error!(chunk = %chunk, %error, "a replica cannot be used"),
             }
         }
@@ -255,6 +292,15 @@ impl Driver {
         }
     }
 }
+
+/// A replica of which not even the version is known.
+const LOST: Recovered = Recovered {
+    version: ChunkVersion(0),
+    length: 0,
+    committed_length: 0,
+    overwritten: false,
+    state: ReplicaState::Corrupt,
+};
 
 fn recovered(replica: &crate::store::Replica) -> Recovered {
     let state = match replica {

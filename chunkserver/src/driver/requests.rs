@@ -1,10 +1,11 @@
 //! What the data plane asks, as inputs of a core or answered from the store.
 
 use bytes::Bytes;
-use gfs_chunkserver_core::{Input, Mutation, Token};
+use gfs_chunkserver_core::{Input, Mutation, ReadOut, Token};
 use gfs_protocol::checksum;
 use gfs_types::Error;
-use gfs_types::limits::FRAME_BYTES_MAX;
+use gfs_types::ids::ChunkHandle;
+use gfs_types::limits::{BLOCK_BYTES, FRAME_BYTES_MAX};
 use gfs_types::message::data::{DataReply, DataResponse, OrderKind, Target};
 
 use super::views::Views;
@@ -59,6 +60,10 @@ pub(super) fn way(token: Token, target: Target, request: Request) -> Way {
         Request::Equalise { from, equalise } => {
             core(Input::Equalise { token, target, from, equalise }, None)
         }
+        Request::Piece { job, offset, data } => {
+            let length = data.length();
+            core(Input::Piece { token, job, offset, length }, Some(data))
+        }
         Request::ReadOut { from, what } => core(Input::ReadOut { token, target, from, what }, None),
         Request::Inspect => core(Input::Inspect { token, target }, None),
         Request::Verify { offset, length } => Way::Verify { offset, length },
@@ -99,6 +104,32 @@ pub(super) fn verify(
     }
 }
 
+/// What a replica that is being made equal to this one wants to know, in order with the mutations; and whether this one is bad.
+pub(super) fn read_out(store: &Store, handle: ChunkHandle, what: ReadOut) -> (Answer, bool) {
+    let (offset, length) = match what {
+        ReadOut::Checksums => return table(store, handle),
+        ReadOut::Bytes { offset, length } => (offset, length),
+    };
+    let end = offset.checked_add(length).filter(|_| (1..=FRAME_BYTES_MAX).contains(&length));
+    let Some(end) = end.filter(|_| offset.is_multiple_of(BLOCK_BYTES)) else {
+        let text = format!(
+            "chunk {handle}: 1 to {FRAME_BYTES_MAX} bytes can be copied at once, from a block border on"
+        );
+        return (refusal(Error::invalid(text)), false);
+    };
+    let read = store.applied_length(handle).and_then(|applied| match offset < applied {
+        true => store.read_verified(handle, offset..end, applied).map(|read| (read, applied)),
+        false => Ok((Vec::new(), applied)),
+    });
+    match read {
+        Ok((read, applied)) => (bytes(offset, read.into(), applied), false),
+        Err(error) => {
+            let bad = error.is_lost_bytes();
+            (refusal(error.into()), bad)
+        }
+    }
+}
+
 fn bytes(offset: u64, payload: Bytes, committed_length: u64) -> Answer {
     let length = payload.len() as u64;
     let checksums = checksum::blocks(offset, &payload);
@@ -110,14 +141,22 @@ fn bytes(offset: u64, payload: Bytes, committed_length: u64) -> Answer {
 
 /// The table of all checksums.
 pub(super) fn checksums(store: &Store, target: &Target) -> Answer {
-    match store.checksums(target.handle) {
+    table(store, target.handle).0
+}
+
+/// The table, and whether it cannot be had any more.
+fn table(store: &Store, handle: ChunkHandle) -> (Answer, bool) {
+    match store.checksums(handle) {
         Ok(found) => {
             let payload: Bytes = found.table.iter().flat_map(|sum| sum.to_le_bytes()).collect();
             let checksums = checksum::blocks(0, &payload);
             let (length, digest) = (found.length, found.digest);
             let result = Ok(DataResponse::Checksums { length, digest });
-            Answer { reply: DataReply { result }, payload, checksums }
+            (Answer { reply: DataReply { result }, payload, checksums }, false)
         }
-        Err(error) => refusal(error.into()),
+        Err(error) => {
+            let bad = error.is_lost_bytes();
+            (refusal(error.into()), bad)
+        }
     }
 }

@@ -167,13 +167,17 @@ impl Shard {
                     requests::verify(store, &self.shared.views, &target, offset, length);
                 reply(answer);
                 if bad {
-                    self.shared.metrics.bad_blocks();
-                    tracing::error!(chunk = %target.handle, offset, length, "a block does not match its checksum");
+                    self.bad_block(target.handle);
                     self.step(target.handle, Input::BlockMismatch);
                 }
             }
             Way::Checksums => reply(requests::checksums(store, &target)),
         }
+    }
+
+    pub(super) fn bad_block(&self, handle: ChunkHandle) {
+        self.shared.metrics.bad_blocks();
+        tracing::error!(chunk = %handle, "a block does not match its checksum, or cannot be read");
     }
 
     /// Steps one core and carries out what follows, the answers of its own writes included.

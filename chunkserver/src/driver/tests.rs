@@ -46,6 +46,12 @@ impl Peers for Local {
         };
         all[&to.chunkserver].submit(message.target, request, Box::new(reply));
     }
+
+    fn copy(&self, work: CopyWork) {
+        unreachable!("no replica here differs: {work:?}");
+    }
+
+    fn stop_copy(&self, _: ChunkHandle, _: Job) {}
 }
 
 struct Server {

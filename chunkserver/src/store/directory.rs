@@ -200,7 +200,7 @@ impl Store {
         Ok((chunk, file))
     }
 
-    fn good(&self, handle: ChunkHandle) -> Result<Arc<Chunk>, StoreError> {
+    pub(super) fn good(&self, handle: ChunkHandle) -> Result<Arc<Chunk>, StoreError> {
         match self.entry(handle) {
             Some(Entry::Good(chunk)) => Ok(chunk),
             Some(Entry::Bad(error)) => Err(error.of(handle)),

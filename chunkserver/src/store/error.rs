@@ -2,6 +2,7 @@
 
 use std::io;
 
+use gfs_durable::fs::FsError;
 use gfs_types::ErrorKind;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
@@ -100,6 +101,15 @@ pub enum StoreError {
     },
 }
 
+/// Whether the disk cannot give bytes of a file any more.
+#[must_use]
+pub fn is_lost(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<FsError>());
+    let raw = inner.map_or(error, |inner| &inner.source).raw_os_error();
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
+        || raw == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 impl StoreError {
     /// Whether the process must end.
     #[must_use]
@@ -111,13 +121,9 @@ impl StoreError {
     /// unreadable, the whole file gone.
     #[must_use]
     pub fn is_lost_bytes(&self) -> bool {
-        let unreadable = |error: &io::Error| {
-            matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
-                || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
-        };
         match self {
             Self::Damaged { .. } => true,
-            Self::Io { source, .. } => unreadable(source),
+            Self::Io { source, .. } => is_lost(source),
             _ => false,
         }
     }
@@ -153,5 +159,26 @@ impl StoreError {
 impl From<StoreError> for gfs_types::Error {
     fn from(error: StoreError) -> Self {
         Self::new(error.kind(), error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_to_read_lost_the_bytes_and_one_without_a_descriptor_to_spare_did_not() {
+        let bare = |errno: rustix::io::Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        let named = |errno| {
+            let source = bare(errno);
+            let (operation, path) = ("read", "/x".into());
+            io::Error::new(source.kind(), FsError { operation, path, source })
+        };
+        for error in [&bare as &dyn Fn(_) -> io::Error, &named] {
+            assert!(is_lost(&error(rustix::io::Errno::IO)));
+            assert!(is_lost(&error(rustix::io::Errno::NOENT)));
+            assert!(!is_lost(&error(rustix::io::Errno::MFILE)));
+            assert!(!is_lost(&error(rustix::io::Errno::PIPE)));
+        }
     }
 }

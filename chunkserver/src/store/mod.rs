@@ -41,7 +41,7 @@ use chunk::Chunk;
 use files::Files;
 use room::Room;
 
-pub use error::StoreError;
+pub use error::{StoreError, is_lost};
 pub use payload::{Part, Payload};
 
 /// How a store is set up.
@@ -290,6 +290,14 @@ impl Store {
             return Ok(());
         }
         chunk.write_header(&*file, &mut header, |header| header.committed = committed)
+    }
+
+    /// Bytes of the replica as applied.
+    ///
+    /// # Errors
+    /// `NotFound`, or what is wrong with its file.
+    pub fn applied_length(&self, handle: ChunkHandle) -> Result<u64, StoreError> {
+        Ok(self.good(handle)?.applied_length())
     }
 
     /// The checksums of all blocks as applied, and their digest.

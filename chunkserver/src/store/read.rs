@@ -49,6 +49,10 @@ impl Chunk {
         let range = self.check_range(range, shown)?;
         let offset = range.start / BLOCK_BYTES * BLOCK_BYTES;
         let stop = (range.end.div_ceil(BLOCK_BYTES) * BLOCK_BYTES).min(shown);
+        // Found out here it is an answer, and in the middle of a frame the end of the connection.
+        if file.len().map_err(|error| self.io(error))? < DATA_AT + stop {
+            return Err(self.io(io::ErrorKind::UnexpectedEof.into()));
+        }
         let first = offset / BLOCK_BYTES;
         let whole = stop / BLOCK_BYTES - first;
         let mut checksums = table::read(&*file, first, whole).map_err(|error| self.io(error))?;

@@ -90,6 +90,9 @@ pub const COMMITTED_NOTICE_MS: DurationMs = DurationMs(1);
 pub const LEASE_IDLE_MS: DurationMs = DurationMs(5_000);
 /// How long the end of a lease may wait for its members before it ends without being clean.
 pub const LEASE_CLOSE_MS: DurationMs = DurationMs(3_000);
+/// Copies from other servers that a chunkserver makes at once, the others wait: two fill its network, and the rest bound the
+/// memory (a frame each) and what clients must share with them.
+pub const COPIES_MAX: usize = 4;
 /// Replicas in one page of a chunkserver's report.
 pub const REPORT_PAGE_MAX: usize = 10_000;
 

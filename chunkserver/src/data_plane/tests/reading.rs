@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use gfs_protocol::checksum::{blocks, crc32c};
 use gfs_types::ErrorKind;
 use gfs_types::limits::{BLOCK_BYTES, FRAME_BYTES_MAX, INLINE_BYTES_MAX};
+use gfs_types::message::control::ReplicaState;
 use gfs_types::message::data::{DataRequest, DataResponse, DataSource};
 
 use super::cluster::{CHUNK_BYTES, Client, Server, cluster, pattern};
@@ -97,6 +98,44 @@ fn a_rotten_block_is_refused_by_the_server_or_seen_by_the_reader() {
     let good = DataRequest::Verify { offset: 0, length: 65_536 };
     assert!(client.ask(&good, &[]).payload == bytes[..65_536]);
     servers.into_iter().for_each(Server::stop);
+}
+
+/// What the server says of its replica, behind all that it was told before.
+fn state(client: &mut Client) -> ReplicaState {
+    match client.ask(&DataRequest::Inspect, &[]).result {
+        Ok(DataResponse::Replica(info)) => info.state,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_bad_block_or_a_file_cut_short_gives_no_wrong_byte_and_makes_the_replica_corrupt() {
+    for length in [10, BLOCK_BYTES, FRAME_BYTES_MAX] {
+        for flip in [true, false] {
+            let (servers, mut client, bytes) = filled();
+            let path = servers[0].file();
+            let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+            let whole = file.metadata().unwrap().len();
+            match flip {
+                true => file.write_all_at(&[bytes[199_990] ^ 1], whole - 10).unwrap(),
+                false => file.set_len(whole - 10).unwrap(),
+            }
+            let good = client.read(0, 10);
+            assert!(good.payload == bytes[..10]);
+            assert_eq!(state(&mut client), ReplicaState::Unclean);
+            // Where whole blocks are sent as they are, the reader sees it and asks for a verdict.
+            let got = client.read(199_985, length);
+            if flip && length >= BLOCK_BYTES {
+                assert_ne!(got.checksums.last(), blocks(0, &got.payload).last());
+                let verdict = DataRequest::Verify { offset: 199_985, length: 15 };
+                assert_eq!(client.ask(&verdict, &[]).result.unwrap_err().kind, ErrorKind::Corrupt);
+            } else {
+                assert_eq!(got.result.unwrap_err().kind, ErrorKind::Corrupt);
+            }
+            assert_eq!(state(&mut client), ReplicaState::Corrupt);
+            servers.into_iter().for_each(Server::stop);
+        }
+    }
 }
 
 #[test]
