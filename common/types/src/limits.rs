@@ -61,6 +61,11 @@ pub const HEARTBEAT_MS: DurationMs = DurationMs(500);
 pub const CHUNKSERVER_SILENT_MS: DurationMs = DurationMs(5_000);
 /// How long a raise waits for members that are about to return (raise-6).
 pub const MEMBER_WAIT_MS: DurationMs = DurationMs(5_000);
+/// How long a raise waits for a member whose process went a moment ago (raise-6): one that starts again is back in less, and a
+/// writer should not wait longer for one that does not.
+pub const RETURN_WAIT_MS: DurationMs = DurationMs(2_000);
+/// Chunks that the master has made equal at once without a client that waits: the copies share disk and network with clients.
+pub const REPAIRS_MAX: usize = 8;
 /// How long the master waits for the answer to a raise or birth before it goes on without the silent one.
 pub const RAISE_ANSWER_MS: DurationMs = DurationMs(2_000);
 

@@ -1,6 +1,6 @@
 //! Birth of chunks: one record, empty replicas at version 1, then the lease.
 
-use gfs_types::ids::{ChunkHandle, FileId};
+use gfs_types::ids::{ChunkHandle, FileId, ServerUid};
 use gfs_types::limits::{MEMBER_WAIT_MS, REPLICAS_MIN};
 use gfs_types::message::control::Command;
 use gfs_types::region::ChunkIndex;
@@ -101,29 +101,38 @@ impl Master {
         let Some(waiter) = work.waiters.first().copied() else { return false };
         let Some((file, goal)) = self.holder(handle, waiter) else { return false };
         let work = self.soft.works.remove(&handle).expect("it was there a moment ago");
-        self.soft.barren.remove(&handle);
+        let was_barren = self.soft.barren.remove(&handle);
         if let Err((error, waiters)) =
             self.begin_birth(step, file, waiter.index, goal, work.waiters)
         {
-            self.soft.barren.insert(handle);
+            if was_barren {
+                self.soft.barren.insert(handle);
+            }
             for waiter in waiters {
                 self.reply(step, waiter.to, Err(error.clone()));
             }
+        } else {
+            self.delete_replicas(step, handle);
         }
         true
     }
 
-    /// This process saw its birth fail everywhere; or all who were to make a replica have told what they hold, and it is not there.
+    /// This process saw its birth fail everywhere; or one that was to make a replica told what it holds, and it is not there: a
+    /// chunk that is just born is granted when all have made it, so this one never was.
     fn is_barren(&self, handle: ChunkHandle) -> bool {
         let Some(members) = self.durable.chunks.unborn(handle) else { return false };
         if self.soft.barren.contains(&handle) {
             return true;
         }
+        members.iter().any(|uid| self.told_without(handle, *uid))
+    }
+
+    /// It told all that it holds, and this is not among it.
+    pub(crate) fn told_without(&self, handle: ChunkHandle, uid: ServerUid) -> bool {
         let registry = &self.soft.registry;
-        let told = members
-            .iter()
-            .all(|uid| registry.by_uid(*uid).is_some_and(|index| registry.get(index).reported));
-        told && registry.replicas(handle).is_empty()
+        let Some(index) = registry.by_uid(uid) else { return false };
+        let holds = registry.replicas(handle).iter().any(|one| one.server == index);
+        registry.get(index).reported && !holds
     }
 
     fn holder(&self, handle: ChunkHandle, waiter: Waiter) -> Option<(FileId, u8)> {

@@ -2,14 +2,15 @@
 
 use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
-use gfs_types::ids::{ChunkHandle, ServerUid};
+use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::limits::REPORT_PAGE_MAX;
 use gfs_types::message::control::{
     Command, FromChunkserver, HeldLease, RaisedReplica, Registration, ReplicaReport, ReplicaState,
     Space, ToChunkserver,
 };
+use gfs_types::time::Instant;
 
-use crate::leases::Lease;
+use crate::leases::{CALM_MS, Lease, LeaseMember};
 use crate::master::Step;
 use crate::raise::{Stage, Work};
 use crate::registry::ServerIndex;
@@ -57,10 +58,12 @@ impl Master {
             FromChunkserver::LeaseGivenUp { handle, version, length } => {
                 self.lease_given_up(step, server, handle, version, length);
             }
-            // Nobody was told to teach yet.
-            FromChunkserver::LearnerTaught { .. } => {}
-            FromChunkserver::MemberFailed { handle, version, member, session: _, reason: _ } => {
-                self.member_failed(step, server, handle, version, member);
+            FromChunkserver::LearnerTaught { handle, version, learner, session, result } => {
+                let run = (learner, session);
+                self.learner_taught(step, server, (handle, version), run, &result);
+            }
+            FromChunkserver::MemberFailed { handle, version, member, session, reason: _ } => {
+                self.member_failed(step, server, (handle, version), (member, session));
             }
         }
     }
@@ -85,9 +88,13 @@ impl Master {
             self.close(step, old, Error::stale("the chunkserver opened another stream"));
         }
         let server = registered.index;
-        let ended = self.soft.leases.end_older(server, who.session);
-        self.soft.leases.end_unnamed(server, who.session, &who.leases);
+        let mut ended = self.soft.leases.end_older(server, who.session);
+        ended.extend(self.soft.leases.end_unnamed(step.now, server, who.session, &who.leases));
+        self.soft.leases.learn_session(who.chunkserver, who.session);
         self.lost_answers(server);
+        for handle in &ended {
+            self.soft.repairs.note(step.now, *handle);
+        }
         let (Some(cluster), heartbeat_ms) = (self.durable.cluster(), self.settings.heartbeat_ms.0)
         else {
             return;
@@ -140,11 +147,20 @@ impl Master {
             version: held.version,
             primary,
             session: self.soft.registry.get(primary).session,
-            members: held.members.clone(),
+            members: held.members.iter().map(|uid| self.lease_member(*uid)).collect(),
             granted: step.now,
             expires: step.now + left,
+            ended: None,
+            unasked: false,
+            teaching: None,
         };
         self.soft.leases.put(held.handle, lease);
+    }
+
+    /// The holder of a lease does not say which runs it was granted with: the ones that are known here, as far as can be told.
+    fn lease_member(&self, uid: ServerUid) -> LeaseMember {
+        let index = self.soft.registry.by_uid(uid);
+        LeaseMember { uid, session: index.map(|index| self.soft.registry.get(index).session) }
     }
 
     pub(crate) fn chunkserver_gone(&mut self, step: &mut Step<'_>, link: Link) {
@@ -177,9 +193,10 @@ impl Master {
                 format!("{} replicas in one page are above {REPORT_PAGE_MAX}", replicas.len());
             return self.close(step, link, Error::invalid(error));
         }
-        self.replicas_reported(step, server, replicas);
+        self.replicas_reported(step, server, replicas, true);
         if last {
             self.soft.registry.get_mut(server).reported = true;
+            self.member_returned(step, server);
             self.advance_all(step);
         }
     }
@@ -189,6 +206,7 @@ impl Master {
         step: &mut Step<'_>,
         server: ServerIndex,
         replicas: &[ReplicaReport],
+        came: bool,
     ) {
         for report in replicas {
             self.soft.registry.report(server, report);
@@ -196,8 +214,42 @@ impl Master {
                 let (handle, version) = (report.handle, report.version);
                 self.send(step, server, Command::DeleteReplica { handle, version });
             }
+            self.note_report(step.now, report, came);
+            if report.state == ReplicaState::Corrupt {
+                self.member_corrupt(step.now, server, report.handle);
+            }
             self.advance(step, report.handle);
         }
+    }
+
+    /// A damaged member cannot go on: a raise without it, then it learns.
+    fn member_corrupt(&mut self, now: Instant, server: ServerIndex, handle: ChunkHandle) {
+        let (uid, session) = self.run_of(server);
+        let Some(lease) = self.soft.leases.live(now, handle) else { return };
+        if !lease.has_member(uid) {
+            return;
+        }
+        let version = lease.version;
+        self.spend(handle, version).left_out.insert((server, session));
+    }
+
+    /// equal-3: leases run that have an earlier run of this server among their members. It told what it holds: a raise of all takes
+    /// it in again, if its replica is current.
+    fn member_returned(&mut self, step: &mut Step<'_>, server: ServerIndex) {
+        let (uid, session) = self.run_of(server);
+        for (handle, version) in self.soft.leases.with_other_run(step.now, uid, session) {
+            let current = self.current(handle).any(|replica| replica.server == server);
+            let work = self.spend(handle, version);
+            if !current {
+                work.left_out.insert((server, session));
+            }
+            self.advance(step, handle);
+        }
+    }
+
+    fn run_of(&self, server: ServerIndex) -> (ServerUid, ProcessSession) {
+        let server = self.soft.registry.get(server);
+        (server.uid, server.session)
     }
 
     fn heartbeat(
@@ -210,7 +262,7 @@ impl Master {
         extend: &[(ChunkHandle, ChunkVersion)],
     ) {
         self.soft.registry.get_mut(server).space = space;
-        self.replicas_reported(step, server, changed);
+        self.replicas_reported(step, server, changed, false);
         let lease_ms = self.settings.lease_ms;
         let run = (server, self.soft.registry.get(server).session);
         let mut extended = Vec::new();
@@ -263,7 +315,8 @@ impl Master {
         version: ChunkVersion,
         length: u64,
     ) {
-        self.soft.leases.give_up(handle, version, server);
+        self.soft.leases.give_up(step.now, handle, version, server);
+        self.soft.repairs.note(step.now + CALM_MS, handle);
         let known = self.soft.registry.replicas(handle).iter().find(|one| one.server == server);
         if let Some(known) = known.copied().filter(|known| known.version == version) {
             let length = length.max(known.length);
@@ -273,32 +326,34 @@ impl Master {
         self.advance(step, handle);
     }
 
-    /// raise-4: the primary wants to go on without a member. Nobody else's word counts.
+    /// raise-4: the primary wants to go on without a member. Nobody else's word counts. One whose process is gone gets the time to
+    /// come back (raise-6); another run of it that came since is taken in.
     fn member_failed(
         &mut self,
         step: &mut Step<'_>,
         server: ServerIndex,
-        handle: ChunkHandle,
-        version: ChunkVersion,
-        member: ServerUid,
+        (handle, version): (ChunkHandle, ChunkVersion),
+        (member, session): (ServerUid, ProcessSession),
     ) {
-        let session = self.soft.registry.get(server).session;
+        let (_, run) = self.run_of(server);
         let holds = self.soft.leases.live(step.now, handle).is_some_and(|lease| {
             lease.version == version
                 && lease.primary == server
-                && lease.session == session
-                && lease.members.contains(&member)
+                && lease.session == run
+                && lease.has_member(member)
         });
         let raised = self.durable.chunks.get(handle).is_some_and(|chunk| chunk.version == version);
-        // Unknown to this process when it did not come since the start: there is nobody to leave out, or to wait for.
+        // Unknown to this process when it did not come since the start.
         let failed = self.soft.registry.by_uid(member);
         if !holds || !raised || failed == Some(server) {
             return;
         }
-        let work = self.soft.works.entry(handle).or_insert_with(Work::new);
-        work.left_out.extend(failed);
-        work.spent = Some(version);
-        work.hurry = true;
+        let linked = failed.filter(|failed| {
+            let its = self.soft.registry.get(*failed);
+            its.link.is_some() && its.session == session
+        });
+        let work = self.spend(handle, version);
+        work.left_out.extend(linked.map(|failed| (failed, session)));
         self.advance(step, handle);
     }
 }

@@ -17,6 +17,8 @@ use crate::record::{Change, EXPIRED_MAX, PURGED_MAX};
 
 /// Time between two rounds of the slow duties.
 const SWEEP_MS: DurationMs = DurationMs(5_000);
+/// An upload that is a day old by its own time is collected when this process saw it for so long.
+const UPLOAD_SEEN_MS: DurationMs = DurationMs(60 * 60 * 1000);
 /// Records of purging in one tick.
 const PURGES_A_TICK: usize = 4;
 
@@ -26,6 +28,7 @@ impl Master {
             return;
         }
         self.advance_all(step);
+        self.repair_some(step);
         for _ in 0..PURGES_A_TICK {
             if !self.purge_some(step) {
                 break;
@@ -33,7 +36,11 @@ impl Master {
         }
         if step.now >= self.soft.swept + SWEEP_MS {
             self.soft.swept = step.now;
-            self.soft.leases.sweep(step.now);
+            for handle in self.soft.leases.sweep(step.now) {
+                self.soft.repairs.note(step.now, handle);
+            }
+            self.sweep_learners(step.now);
+            self.soft.registry.sweep_accused(step.now);
             self.soft.registry.iter_mut().for_each(|server| server.recent /= 2);
             self.expire_sessions(step);
             self.hide_old_uploads(step);
@@ -58,7 +65,7 @@ impl Master {
         true
     }
 
-    fn delete_replicas(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
+    pub(crate) fn delete_replicas(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
         for replica in self.soft.registry.replicas(handle) {
             let version = replica.version;
             self.send(step, replica.server, Command::DeleteReplica { handle, version });
@@ -91,13 +98,20 @@ impl Master {
         self.commit(step, None, Change::SessionsExpired { sessions });
     }
 
-    /// Uploads that never got their name. Their age counts from when this process first saw them.
+    /// Uploads that never got their name. A file's age is in its node, and so survives this process; it is left alone for the first
+    /// hour all the same, since at its end an upload gets the time of its original, which may be old. A directory counts from when this
+    /// process first saw it.
     fn hide_old_uploads(&mut self, step: &mut Step<'_>) {
         let mut uploads = std::mem::take(&mut self.soft.uploads);
         let mut old = Vec::new();
         let seen = self.durable.tree.children(UPLOAD_ID, None).map(|(_, id)| {
             let since = uploads.remove(&id).unwrap_or(step.now);
-            if step.now >= since + UPLOAD_AGE_MS {
+            let made = self.durable.tree.get(id).and_then(Node::file).map(|file| file.attributes);
+            let aged = made.is_some_and(|made| {
+                made.modified.ms.saturating_add(UPLOAD_AGE_MS.0) <= step.wall.ms
+            });
+            let seen = if aged { UPLOAD_SEEN_MS } else { UPLOAD_AGE_MS };
+            if step.now >= since + seen {
                 old.push(id);
             }
             (id, since)

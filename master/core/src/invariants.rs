@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use gfs_types::ids::{ChunkHandle, FileId, ROOT};
-use gfs_types::limits::{REPLICATION_MAX, SESSION_RESULTS_MAX, SESSIONS_MAX};
+use gfs_types::limits::{REPAIRS_MAX, REPLICATION_MAX, SESSION_RESULTS_MAX, SESSIONS_MAX};
 
 use crate::namespace::{DEPTH_MAX, Slot, TRASH_ID};
+use crate::raise::Stage;
 use crate::{Durable, Master};
 
 /// An invariant that does not hold.
@@ -49,7 +50,10 @@ pub fn check_durable(durable: &Durable) -> Result<(), Violation> {
 pub fn check(master: &Master) -> Result<(), Violation> {
     check_durable(&master.durable)?;
     leases_at_most_the_version(master)?;
-    works_have_chunks(master)
+    works_have_chunks(master)?;
+    only_the_last_started_is_asked(master)?;
+    learners_are_no_members(master)?;
+    repairs_are_bounded(master)
 }
 
 /// Every node is in its directory's list under its name, leads up to the root, and is counted.
@@ -168,7 +172,7 @@ fn leases_at_most_the_version(master: &Master) -> Check {
             format!("chunk {handle}: lease of version {}, {chunk:?}", lease.version)
         })?;
         let primary = master.soft.registry.get(lease.primary).uid;
-        hold(NAME, lease.members.contains(&primary), || {
+        hold(NAME, lease.has_member(primary), || {
             format!("chunk {handle}: its primary {primary} is no member")
         })?;
     }
@@ -180,6 +184,46 @@ fn works_have_chunks(master: &Master) -> Check {
     let lost =
         master.soft.works.keys().find(|handle| master.durable.chunks.get(**handle).is_none());
     hold(NAME, lost.is_none(), || format!("chunk {lost:?} is worked on and not there"))
+}
+
+/// A round that is under way is of the number started last: no other can be Raised (raise-3).
+fn only_the_last_started_is_asked(master: &Master) -> Check {
+    const NAME: &str = "only-the-last-started-is-asked";
+    for (handle, work) in &master.soft.works {
+        let Stage::Asked(round) = &work.stage else { continue };
+        let started = master.durable.chunks.started(*handle);
+        hold(NAME, started == Some(round.number), || {
+            format!("chunk {handle}: {} is asked, {started:?} was started", round.number)
+        })?;
+    }
+    Ok(())
+}
+
+/// Nobody is taught who is a member; what was learned is of no later version than the chunk's (equal-4).
+fn learners_are_no_members(master: &Master) -> Check {
+    const NAME: &str = "learners-are-no-members";
+    for (handle, lease) in master.soft.leases.iter() {
+        let Some(teaching) = lease.teaching else { continue };
+        let learner = master.soft.registry.get(teaching.server).uid;
+        hold(NAME, !lease.has_member(learner), || {
+            format!("chunk {handle}: {learner} is a member and taught")
+        })?;
+    }
+    for (handle, version, _) in master.soft.learners.iter() {
+        let chunk = master.durable.chunks.get(handle);
+        hold(NAME, chunk.is_none_or(|chunk| version <= chunk.version), || {
+            format!("chunk {handle}: version {version} was learned, {chunk:?}")
+        })?;
+    }
+    Ok(())
+}
+
+/// The table and the queue of repairs say the same; no more are begun at once than may be.
+fn repairs_are_bounded(master: &Master) -> Check {
+    const NAME: &str = "repairs-are-bounded";
+    let repairs = &master.soft.repairs;
+    hold(NAME, repairs.is_consistent(), || "the queue is not the table".to_owned())?;
+    hold(NAME, repairs.running() <= REPAIRS_MAX, || format!("{} are begun", repairs.running()))
 }
 
 /// The replicas of a chunk that count, as the master sees them: for the simulator's own checks.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use gfs_types::DurationMs;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::time::Instant;
@@ -11,7 +12,11 @@ use crate::registry::ServerIndex;
 
 /// Right after a grant, a client can be at the primary before the grant is: so long, a client that was refused there is given the
 /// same lease again instead of a new version.
-pub(crate) const SETTLE_MS: gfs_types::DurationMs = gfs_types::DurationMs(100);
+pub(crate) const SETTLE_MS: DurationMs = DurationMs(100);
+
+/// After the end of a lease its members tell by their next heartbeats whether it left them clean: so long nothing is concluded
+/// from what they told before.
+pub(crate) const CALM_MS: DurationMs = DurationMs(2_000);
 
 /// Who is primary of a chunk, and until when by this master's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +26,42 @@ pub(crate) struct Lease {
     /// The run of the primary that has it; another run has not.
     pub(crate) session: ProcessSession,
     /// The primary included.
-    pub(crate) members: Vec<ServerUid>,
+    pub(crate) members: Vec<LeaseMember>,
     pub(crate) granted: Instant,
     pub(crate) expires: Instant,
+    /// When it was given up, if it was.
+    pub(crate) ended: Option<Instant>,
+    /// No client was told of it: it is there to make the replicas equal (equal-5).
+    pub(crate) unasked: bool,
+    /// Whom its primary was told to teach (equal-4).
+    pub(crate) teaching: Option<Teaching>,
+}
+
+/// A member of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaseMember {
+    pub(crate) uid: ServerUid,
+    /// The run that is meant; `None` in a lease adopted from its holder, until the member registers.
+    pub(crate) session: Option<ProcessSession>,
+}
+
+/// A learner that the primary was told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Teaching {
+    pub(crate) server: ServerIndex,
+    pub(crate) session: ProcessSession,
+    pub(crate) since: Instant,
+}
+
+impl Lease {
+    pub(crate) fn has_member(&self, uid: ServerUid) -> bool {
+        self.members.iter().any(|member| member.uid == uid)
+    }
+
+    /// Since when it is over, if it is.
+    pub(crate) fn over_since(&self, now: Instant) -> Option<Instant> {
+        self.ended.or_else(|| (now >= self.expires).then_some(self.expires))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +86,7 @@ impl Leases {
     /// Its holder gave it up: it is over. Who held it last stays known.
     pub(crate) fn give_up(
         &mut self,
+        now: Instant,
         handle: ChunkHandle,
         version: ChunkVersion,
         primary: ServerIndex,
@@ -57,6 +96,7 @@ impl Leases {
             && lease.primary == primary
         {
             lease.expires = lease.granted;
+            lease.ended = Some(now);
         }
     }
 
@@ -120,26 +160,62 @@ impl Leases {
         self.table.get(&handle)
     }
 
+    pub(crate) fn last_of_mut(&mut self, handle: ChunkHandle) -> Option<&mut Lease> {
+        self.table.get_mut(&handle)
+    }
+
+    /// A run of a server registered: leases adopted before it came mean this run, as far as this process can tell.
+    pub(crate) fn learn_session(&mut self, uid: ServerUid, session: ProcessSession) {
+        for member in self.table.values_mut().flat_map(|lease| &mut lease.members) {
+            if member.uid == uid {
+                member.session.get_or_insert(session);
+            }
+        }
+    }
+
+    /// Leases that run, and have another run of this server among their members.
+    pub(crate) fn with_other_run(
+        &self,
+        now: Instant,
+        uid: ServerUid,
+        session: ProcessSession,
+    ) -> Vec<(ChunkHandle, ChunkVersion)> {
+        let other = |member: &LeaseMember| {
+            member.uid == uid && member.session.is_some_and(|its| its != session)
+        };
+        let running = self.table.iter().filter(|(_, lease)| now < lease.expires);
+        running
+            .filter(|(_, lease)| lease.members.iter().any(other))
+            .map(|(handle, lease)| (*handle, lease.version))
+            .collect()
+    }
+
     /// A run registered again and did not name these leases: it does not have them (any more).
     pub(crate) fn end_unnamed(
         &mut self,
+        now: Instant,
         primary: ServerIndex,
         session: ProcessSession,
         named: &[gfs_types::message::control::HeldLease],
-    ) {
+    ) -> Vec<ChunkHandle> {
+        let mut ended = Vec::new();
         for (handle, lease) in &mut self.table {
             let its = lease.primary == primary && lease.session == session;
             let held =
                 || named.iter().any(|one| one.handle == *handle && one.version == lease.version);
             if its && !held() {
                 lease.expires = lease.granted;
+                lease.ended.get_or_insert(now);
+                ended.push(*handle);
             }
         }
+        ended
     }
 
-    /// Drops those that are over.
-    pub(crate) fn sweep(&mut self, now: Instant) {
-        self.table.retain(|_, lease| now < lease.expires);
+    /// Drops those that are over for some time. Gives the chunks.
+    pub(crate) fn sweep(&mut self, now: Instant) -> Vec<ChunkHandle> {
+        let old = |lease: &Lease| lease.over_since(now).is_some_and(|since| now >= since + CALM_MS);
+        self.table.extract_if(.., |_, lease| old(lease)).map(|(handle, _)| handle).collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ChunkHandle, &Lease)> {

@@ -18,6 +18,7 @@ mod effect;
 pub mod image;
 mod input;
 pub mod invariants;
+mod learners;
 mod leases;
 mod lifecycle;
 mod master;
@@ -27,6 +28,7 @@ mod placement;
 mod raise;
 pub mod record;
 mod registry;
+mod repair;
 mod sessions;
 
 pub use durable::{ApplyError, Counts, Durable, ReplayError};

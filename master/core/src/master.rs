@@ -10,11 +10,13 @@ use gfs_types::message::control::{Command, ToChunkserver};
 use gfs_types::time::{Instant, WallTime};
 use gfs_types::{DurationMs, Error};
 
+use crate::learners::Learners;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
 use crate::raise::Work;
 use crate::record::{Change, Record, RequestMark};
 use crate::registry::{Registry, ServerIndex};
+use crate::repair::Repairs;
 use crate::{Connection, Durable, Effect, Input};
 
 /// What the shell's configuration says.
@@ -63,6 +65,8 @@ pub(crate) struct Soft {
     pub(crate) leases: Leases,
     /// Births and raises under way, and who waits for them.
     pub(crate) works: BTreeMap<ChunkHandle, Work>,
+    pub(crate) learners: Learners,
+    pub(crate) repairs: Repairs,
     /// Chunks of which no server made a replica, and which nobody was told of: to be allocated again.
     pub(crate) barren: BTreeSet<ChunkHandle>,
     /// When each session was heard of last.

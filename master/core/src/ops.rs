@@ -44,7 +44,7 @@ impl Master {
                 return self.lease(step, from, file, target, not_version);
             }
             Request::ReportCorrupt { handle, version, chunkserver, evidence: _ } => {
-                self.report_corrupt(handle, version, chunkserver)
+                self.report_corrupt(step.now, handle, version, chunkserver)
             }
         };
         self.reply(step, from, result);

@@ -1,31 +1,29 @@
 //! Raises (raise-1 to raise-7 of the chunk protocol): the only way members or primary of a chunk change.
 //!
-//! A [`Work`] is what goes on with one chunk that somebody wants mutations of: waiting for members to come back, a birth or
-//! raise whose answers are awaited, or replicas found unequal, where equalising will begin.
+//! A [`Work`] is what goes on with one chunk that somebody wants mutations of, or that is to be made equal: waiting for members to
+//! come back, or a birth or raise whose answers are awaited.
 
+mod members;
 mod round;
 
 use std::collections::BTreeSet;
 
+use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
-use gfs_types::ids::{ChunkHandle, ServerUid};
-use gfs_types::limits::{MEMBER_WAIT_MS, REPLICATION_MAX};
+use gfs_types::ids::{ChunkHandle, ProcessSession};
+use gfs_types::limits::MEMBER_WAIT_MS;
 use gfs_types::message::client::Response;
-use gfs_types::message::control::{Command, ReplicaState};
+use gfs_types::message::control::Command;
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
-use gfs_types::{DurationMs, Error};
 
 use crate::leases::SETTLE_MS;
 use crate::master::{Caller, Step};
 use crate::record::Change;
-use crate::registry::{Replica, ServerIndex};
+use crate::registry::ServerIndex;
 use crate::{Connection, Master};
 
 pub(crate) use round::{Answer, Asked, Round};
-
-/// Unequal replicas are looked at again after this time.
-const UNEQUAL_RETRY_MS: DurationMs = DurationMs(1_000);
 
 /// A client that waits for a lease.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +41,12 @@ pub(crate) struct Work {
     pub(crate) stage: Stage,
     /// The primary's or a client's word that this version is of no more use.
     pub(crate) spent: Option<ChunkVersion>,
-    /// Left out: they failed or gave no answer (raise-3, raise-4).
-    pub(crate) left_out: BTreeSet<ServerIndex>,
-    /// No wait for members that are not here: their absence is the reason, or was waited for.
+    /// Left out: these runs failed or gave no answer (raise-3, raise-4). The next run of the same server is another matter.
+    pub(crate) left_out: BTreeSet<(ServerIndex, ProcessSession)>,
+    /// Mutations wait at a primary: members that are not here are waited for no longer than it takes to start again.
     pub(crate) hurry: bool,
+    /// Begun to make the replicas equal, not for a client (equal-5).
+    pub(crate) unasked: bool,
 }
 
 /// How far it is.
@@ -56,13 +56,6 @@ pub(crate) enum Stage {
     Waiting,
     /// For answers.
     Asked(Round),
-    /// The replicas that stored the number differ. Equalising (equal-1) will begin here; until it is built, clients are told.
-    Unequal {
-        /// When to look again.
-        until: Instant,
-        /// What was found.
-        found: String,
-    },
 }
 
 impl Work {
@@ -73,6 +66,7 @@ impl Work {
             spent: None,
             left_out: BTreeSet::new(),
             hurry: false,
+            unasked: false,
         }
     }
 }
@@ -85,36 +79,46 @@ impl Master {
             Stage::Waiting => self.advance_waiting(step, handle),
             Stage::Asked(round) if round.is_over(step.now) => self.conclude(step, handle),
             Stage::Asked(_) => {}
-            Stage::Unequal { until, found } => {
-                if step.now >= *until {
-                    let work = self.soft.works.get_mut(&handle).expect("it was there a moment ago");
-                    work.stage = Stage::Waiting;
-                    self.advance_waiting(step, handle);
-                } else {
-                    let error = busy(found.clone(), 500);
-                    self.fail_waiters(step, handle, &error);
-                }
+        }
+    }
+
+    /// The lease of this version is of no more use: a raise follows, with its primary in it (raise-4).
+    pub(crate) fn spend(&mut self, handle: ChunkHandle, version: ChunkVersion) -> &mut Work {
+        let unasked = self.soft.leases.last_of(handle).is_some_and(|lease| lease.unasked);
+        let work = self.soft.works.entry(handle).or_insert_with(|| Work { unasked, ..Work::new() });
+        work.spent = Some(version);
+        work.hurry = true;
+        work
+    }
+
+    fn advance_waiting(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
+        if self.answer_from_lease(step, handle) {
+            return;
+        }
+        let Some(work) = self.soft.works.get(&handle) else { return };
+        let wanted = !work.waiters.is_empty() || work.spent.is_some() || work.unasked;
+        let members = self.members_of_raise(step.now, handle, work);
+        match members.ok().filter(|_| wanted) {
+            Some(members) => self.start_raise(step, handle, members),
+            None if self.reallocate(step, handle) => {}
+            None => {
+                self.expire_waiters(step, handle);
+                self.drop_unwanted(step.now, handle);
             }
         }
     }
 
-    fn advance_waiting(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
-        if self.answer_from_lease(step, handle) || self.reallocate(step, handle) {
-            return;
-        }
+    /// Work that nobody waits for ends, unless a primary does: it has mutations that need a new version.
+    fn drop_unwanted(&mut self, now: Instant, handle: ChunkHandle) {
         let Some(work) = self.soft.works.get(&handle) else { return };
-        if work.waiters.is_empty() && work.spent.is_none() {
+        let primary_waits = self.soft.leases.live(now, handle).is_some_and(|lease| {
+            let primary = self.soft.registry.get(lease.primary);
+            let here = primary.link.is_some() && primary.session == lease.session;
+            here && work.spent == Some(lease.version)
+        });
+        if work.waiters.is_empty() && !primary_waits {
             self.soft.works.remove(&handle);
-            return;
-        }
-        match self.members_of_raise(step.now, handle) {
-            Ok(members) => self.start_raise(step, handle, members),
-            Err(_) => {
-                self.expire_waiters(step, handle);
-                if self.soft.works.get(&handle).is_some_and(|work| work.waiters.is_empty()) {
-                    self.soft.works.remove(&handle);
-                }
-            }
+            self.soft.repairs.note(now, handle);
         }
     }
 
@@ -130,6 +134,11 @@ impl Master {
             return false;
         }
         let Some(grant) = self.grant_of(step.now, handle, lease) else { return false };
+        if !work.waiters.is_empty()
+            && let Some(lease) = self.soft.leases.last_of_mut(handle)
+        {
+            lease.unasked = false;
+        }
         let work = self.soft.works.remove(&handle).expect("it was there a moment ago");
         for waiter in work.waiters {
             let grant =
@@ -137,99 +146,6 @@ impl Master {
             self.reply(step, waiter.to, Ok(Response::Lease(grant)));
         }
         true
-    }
-
-    /// Current replicas (raise-5): with a version from the last raised to the highest started.
-    pub(crate) fn current(&self, handle: ChunkHandle) -> impl Iterator<Item = &Replica> + '_ {
-        let chunk = self.durable.chunks.get(handle);
-        let highest = self.durable.chunks.started(handle);
-        let range = chunk.map(|chunk| chunk.version).zip(highest);
-        self.soft.registry.replicas(handle).iter().filter(move |replica| {
-            range.is_some_and(|(low, high)| (low..=high).contains(&replica.version))
-                && replica.state != ReplicaState::Corrupt
-        })
-    }
-
-    /// The members of a raise that may begin now (raise-1, raise-4, raise-6, raise-7, equal-2); or what it waits for.
-    fn members_of_raise(
-        &self,
-        now: Instant,
-        handle: ChunkHandle,
-    ) -> Result<Vec<ServerIndex>, Error> {
-        let (Some(work), Some(chunk)) =
-            (self.soft.works.get(&handle), self.durable.chunks.get(handle))
-        else {
-            return Err(Error::internal(format!("chunk {handle} is not there")));
-        };
-        let here: Vec<&Replica> = self
-            .current(handle)
-            .filter(|replica| !work.left_out.contains(&replica.server))
-            .filter(|replica| self.soft.registry.get(replica.server).link.is_some())
-            .take(usize::from(REPLICATION_MAX))
-            .collect();
-        let expected = usize::from(chunk.members);
-        if here.len() < expected && !work.hurry && now < self.members_may_return_until(handle) {
-            return Err(busy(self.missing(handle, here.len(), expected), 200));
-        }
-        let suspects = here.iter().filter(|replica| replica.state == ReplicaState::Suspect).count();
-        if here.is_empty() || (suspects == here.len() && here.len() < expected) {
-            return Err(busy(self.missing(handle, here.len() - suspects, expected), 1_000));
-        }
-        if let Some(lease) = self.soft.leases.live(now, handle)
-            && !here.iter().any(|replica| replica.server == lease.primary)
-            && self.soft.registry.get(lease.primary).session == lease.session
-        {
-            let left = lease.expires.ms_since(now);
-            return Err(busy(
-                format!(
-                    "chunk {handle}: its primary {} is out of reach and may hold the lease for {left}; try again then",
-                    self.soft.registry.get(lease.primary).uid
-                ),
-                u32::try_from(left.0).unwrap_or(u32::MAX),
-            ));
-        }
-        Ok(here.iter().map(|replica| replica.server).collect())
-    }
-
-    /// Until when a raise waits for members that are not here: this process is young, or one that held the chunk went a moment
-    /// ago, or one came and has not told yet what it holds.
-    fn members_may_return_until(&self, handle: ChunkHandle) -> Instant {
-        let registry = &self.soft.registry;
-        let mut last = self.serving_since().unwrap_or_default();
-        if let Some(members) = self.durable.chunks.unborn(handle) {
-            let told = |uid: &ServerUid| {
-                registry.by_uid(*uid).is_some_and(|index| registry.get(index).reported)
-            };
-            if members.iter().all(told) {
-                last = Instant::default();
-            }
-        }
-        let gone = self.current(handle).map(|replica| registry.get(replica.server));
-        let gone = gone.filter(|server| server.link.is_none());
-        let silent = registry.iter().map(|(_, server)| server);
-        let silent = silent.filter(|server| server.link.is_some() && !server.reported);
-        let last = gone.chain(silent).map(|server| server.changed).fold(last, Instant::max);
-        last + MEMBER_WAIT_MS
-    }
-
-    /// For a person: which replicas are not here.
-    fn missing(&self, handle: ChunkHandle, here: usize, expected: usize) -> String {
-        let registry = &self.soft.registry;
-        let away: Vec<String> = self
-            .current(handle)
-            .map(|replica| registry.get(replica.server))
-            .filter(|server| server.link.is_none())
-            .map(|server| format!("{} at {}", server.uid, server.address))
-            .collect();
-        let who = if away.is_empty() {
-            "the missing ones have not reported since the master started".to_owned()
-        } else {
-            format!("out of touch: {}", away.join(", "))
-        };
-        format!(
-            "chunk {handle}: {here} of {expected} current replicas can take part in a new version; {who}; \
-             bring those chunkservers back, or try again"
-        )
     }
 
     /// raise-1: logs a new number, asks all of M to store it.
@@ -262,21 +178,10 @@ impl Master {
         members.into_iter().map(asked).collect()
     }
 
-    /// The members were found unequal: nothing was acknowledged under the number, so it is left as it is.
-    fn unequal(&mut self, step: &mut Step<'_>, handle: ChunkHandle, found: String) {
-        let error = busy(found.clone(), 500);
-        self.fail_waiters(step, handle, &error);
-        if let Some(work) = self.soft.works.get_mut(&handle) {
-            work.hurry = false;
-            work.spent = None;
-            work.left_out.clear();
-            work.stage = Stage::Unequal { until: step.now + UNEQUAL_RETRY_MS, found };
-        }
-    }
-
     /// Those who waited long enough are told to come again.
     fn expire_waiters(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
-        let reason = match self.members_of_raise(step.now, handle) {
+        let Some(work) = self.soft.works.get(&handle) else { return };
+        let reason = match self.members_of_raise(step.now, handle, work) {
             Ok(_) => {
                 busy(format!("chunk {handle}: its members take long to answer; try again"), 200)
             }

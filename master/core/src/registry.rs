@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::limits::CHUNKSERVER_SILENT_MS;
 use gfs_types::message::control::{Registration, ReplicaReport, ReplicaState, Space};
 use gfs_types::time::Instant;
 use gfs_types::topology::Topology;
+use gfs_types::{DurationMs, Error};
 
 use crate::Link;
+
+/// So long an accusation counts that the server does not confirm.
+const ACCUSED_MS: DurationMs = DurationMs(10_000);
 
 /// The number of a chunkserver within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +67,8 @@ pub(crate) struct Registry {
     by_uid: BTreeMap<ServerUid, ServerIndex>,
     by_link: BTreeMap<Link, ServerIndex>,
     replicas: BTreeMap<ChunkHandle, Vec<Replica>>,
+    /// Replicas that a client saw bad bytes of, and until when that counts.
+    accused: BTreeMap<(ChunkHandle, ServerIndex), Instant>,
 }
 
 /// A chunkserver was taken in.
@@ -189,6 +194,7 @@ impl Registry {
             None => replicas.push(fresh),
         }
         self.get_mut(server).replicas.insert(handle);
+        self.accused.remove(&(handle, server));
     }
 
     /// Its server deleted it, or lost it.
@@ -202,14 +208,22 @@ impl Registry {
         }
     }
 
-    /// A client saw bad bytes there; believed only while another replica remains.
-    pub(crate) fn accuse(&mut self, server: ServerIndex, handle: ChunkHandle) {
-        let Some(replicas) = self.replicas.get_mut(&handle) else { return };
-        let good = |replica: &Replica| replica.state != ReplicaState::Corrupt;
-        if replicas.iter().any(|replica| replica.server != server && good(replica)) {
-            let accused = replicas.iter_mut().filter(|replica| replica.server == server);
-            accused.for_each(|replica| replica.state = ReplicaState::Corrupt);
-        }
+    /// A client saw bad bytes there. Its server looks itself and has the last word: what it reports, and time, end this.
+    pub(crate) fn accuse(&mut self, now: Instant, server: ServerIndex, handle: ChunkHandle) {
+        self.accused.insert((handle, server), now + ACCUSED_MS);
+    }
+
+    pub(crate) fn is_accused(
+        &self,
+        now: Instant,
+        server: ServerIndex,
+        handle: ChunkHandle,
+    ) -> bool {
+        self.accused.get(&(handle, server)).is_some_and(|until| now < *until)
+    }
+
+    pub(crate) fn sweep_accused(&mut self, now: Instant) {
+        self.accused.retain(|_, until| now < *until);
     }
 
     fn forget_replicas(&mut self, index: ServerIndex) -> BTreeSet<ChunkHandle> {

@@ -3,9 +3,12 @@
 mod chunks;
 mod control;
 mod dedup;
+mod learners;
+mod members;
 mod namespace;
 mod raises;
 mod reference;
+mod repairs;
 mod replay;
 mod time;
 mod world;

@@ -1,4 +1,5 @@
-//! `Locate`: where chunks of a file are. Stale and corrupt replicas are never named, nor those out of touch.
+//! `Locate`: where chunks of a file are. Stale replicas are never named, nor those out of touch; the best come first, damaged ones
+//! last: a reader verifies every block, and most of a damaged replica is good.
 
 use gfs_types::Error;
 use gfs_types::ids::{ChunkHandle, FileId, ServerUid};
@@ -10,6 +11,7 @@ use gfs_types::time::Instant;
 
 use super::no_file;
 use crate::Master;
+use crate::registry::Replica;
 
 impl Master {
     pub(super) fn locate(
@@ -50,11 +52,7 @@ impl Master {
     /// earlier process, whose record of the birth was not yet durable when it died.
     pub(super) fn is_unseen(&self, handle: ChunkHandle) -> bool {
         let Some(members) = self.durable.chunks.unborn(handle) else { return false };
-        let registry = &self.soft.registry;
-        let holds = |index| registry.replicas(handle).iter().any(|one| one.server == index);
-        let told_without = |uid: &ServerUid| {
-            registry.by_uid(*uid).is_some_and(|index| registry.get(index).reported && !holds(index))
-        };
+        let told_without = |uid: &ServerUid| self.told_without(handle, *uid);
         self.current(handle).next().is_none() && members.iter().any(told_without)
     }
 
@@ -67,12 +65,14 @@ impl Master {
         let registry = &self.soft.registry;
         let primary =
             self.soft.leases.live(now, handle).map(|lease| registry.get(lease.primary).uid);
-        let mut replicas: Vec<ReplicaLocation> = self
-            .current(handle)
+        let mut replicas: Vec<(u8, ReplicaLocation)> = self
+            .of_version(handle)
             .filter(|replica| registry.get(replica.server).alive(now))
-            .map(|replica| self.location(replica.server, replica.version, replica.state))
+            .map(|replica| (self.trust(now, handle, replica), replica))
+            .map(|(trust, one)| (trust, self.location(one.server, one.version, one.state)))
             .collect();
-        replicas.sort_by_key(|replica| replica.state == ReplicaState::Suspect);
+        replicas.sort_by_key(|(trust, _)| *trust);
+        let replicas = replicas.into_iter().map(|(_, replica)| replica).collect();
         ChunkLocation {
             index,
             handle,
@@ -80,6 +80,15 @@ impl Master {
             length: self.chunk_length(handle).unwrap_or(0),
             primary,
             replicas,
+        }
+    }
+
+    /// The smaller, the better: a suspect shows nothing.
+    fn trust(&self, now: Instant, handle: ChunkHandle, replica: &Replica) -> u8 {
+        match replica.state {
+            ReplicaState::Corrupt => 3,
+            ReplicaState::Suspect => 2,
+            _ => u8::from(self.soft.registry.is_accused(now, replica.server, handle)),
         }
     }
 }

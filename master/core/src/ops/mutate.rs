@@ -4,7 +4,7 @@ use crc_fast::{CrcAlgorithm, checksum};
 use gfs_types::Error;
 use gfs_types::ids::{RequestId, RequestSeq};
 use gfs_types::message::client::{Attributes, Entry, Mutation, Response};
-use gfs_types::path::GfsPath;
+use gfs_types::path::{GfsPath, UPLOAD_DIR};
 use gfs_types::time::WallTime;
 
 use super::{create, delete, mkdir, rename, set_length, undelete};
@@ -64,7 +64,8 @@ impl Master {
             Mutation::Create { path, replication, attributes } => {
                 let default = self.settings.replication;
                 let replication = if *replication == 0 { default } else { *replication };
-                create::plan(durable, path, replication, dated(*attributes, wall))
+                let dated = dated(attributes_at_first(path, *attributes), wall);
+                create::plan(durable, path, replication, dated)
             }
             Mutation::Mkdir { path, parents } => mkdir::plan(durable, path, *parents),
             Mutation::Rename { from, to, replace } => rename::plan(durable, from, to, *replace),
@@ -100,6 +101,14 @@ impl Master {
             Entry { path, id, kind, length, length_is_final, chunks, replication, attributes };
         Ok(Response::Entry(entry))
     }
+}
+
+/// An upload is as old as the master sees it: by its age it is collected if it never gets its name. What the original has comes
+/// with its length, at the end.
+fn attributes_at_first(path: &str, attributes: Attributes) -> Attributes {
+    let upload = path.strip_prefix(UPLOAD_DIR).is_some_and(|rest| rest.starts_with('/'));
+    let modified = if upload { WallTime::default() } else { attributes.modified };
+    Attributes { modified, ..attributes }
 }
 
 /// "When the master sees it" becomes a time.

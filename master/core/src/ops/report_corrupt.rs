@@ -4,13 +4,15 @@ use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ServerUid};
 use gfs_types::message::client::Response;
+use gfs_types::time::Instant;
 
 use crate::Master;
 
 impl Master {
-    /// The replica is not used while there is another; its server's own report has the last word.
+    /// The replica is named behind the others for a while; its server's own report has the last word.
     pub(super) fn report_corrupt(
         &mut self,
+        now: Instant,
         handle: ChunkHandle,
         version: ChunkVersion,
         chunkserver: ServerUid,
@@ -20,10 +22,7 @@ impl Master {
         };
         let accused = self.current(handle).find(|replica| replica.server == server);
         if accused.is_some_and(|replica| replica.version == version) {
-            let current = self.current(handle).count();
-            if current > 1 {
-                self.soft.registry.accuse(server, handle);
-            }
+            self.soft.registry.accuse(now, server, handle);
         }
         Ok(Response::Done)
     }

@@ -9,9 +9,10 @@ use gfs_types::message::control::{Command, LeaseStart, Member, RaisedReplica, Re
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
 
+use super::members::members_min;
 use super::{Stage, busy};
 use crate::Master;
-use crate::leases::Lease;
+use crate::leases::{Lease, LeaseMember};
 use crate::master::Step;
 use crate::record::Change;
 use crate::registry::ServerIndex;
@@ -50,9 +51,12 @@ impl Round {
         now >= self.until || !self.asked.iter().any(|one| matches!(one.answer, Answer::Awaited))
     }
 
+    /// Who can be a member. One that has the number but is damaged cannot: it becomes a learner.
     fn stored(&self) -> impl Iterator<Item = (ServerIndex, RaisedReplica)> + '_ {
         self.asked.iter().filter_map(|one| match one.answer {
-            Answer::Stored(replica) => Some((one.server, replica)),
+            Answer::Stored(replica) if replica.state != ReplicaState::Corrupt => {
+                Some((one.server, replica))
+            }
             _ => None,
         })
     }
@@ -62,6 +66,9 @@ impl Round {
         let failures = self.asked.iter().filter_map(|one| {
             let uid = master.soft.registry.get(one.server).uid;
             match &one.answer {
+                Answer::Stored(replica) if replica.state == ReplicaState::Corrupt => {
+                    Some(format!("{uid}: its replica is damaged"))
+                }
                 Answer::Stored(_) => None,
                 Answer::Awaited => Some(format!("{uid}: no answer")),
                 Answer::Failed(reason) => Some(format!("{uid}: {reason}")),
@@ -98,25 +105,30 @@ impl Round {
 }
 
 impl Master {
-    /// The round is over: grant, or a new number without the silent, or unequal, or nothing can be done (raise-3).
+    /// The round is over: grant, or a new number without the silent, or nothing can be done (raise-3).
     pub(super) fn conclude(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
         let Some(work) = self.soft.works.get_mut(&handle) else { return };
         let Stage::Asked(round) = std::mem::replace(&mut work.stage, Stage::Waiting) else {
             return;
         };
         let stored: Vec<_> = round.stored().collect();
-        if stored.is_empty() {
-            return self.nobody_stored(step, handle, &round);
+        let chunk = self.durable.chunks.get(handle);
+        let too_few = round.birth && chunk.is_some_and(|chunk| stored.len() < members_min(chunk));
+        if stored.is_empty() || too_few {
+            return self.cannot_begin(step, handle, &round);
         }
         if stored.len() < round.asked.len() {
-            let silent = round.asked.iter().map(|one| one.server);
-            let silent = silent.filter(|server| stored.iter().all(|(other, _)| other != server));
-            work.left_out.extend(silent);
+            let silent = round.asked.iter().map(|one| (one.server, one.session));
+            let silent = silent.filter(|(server, _)| stored.iter().all(|(one, _)| one != server));
+            for run in silent {
+                work.left_out.insert(run);
+                self.soft.learners.failed(step.now, handle, run);
+            }
             work.hurry = true;
             return self.advance(step, handle);
         }
-        if let Some(found) = self.difference(handle, &stored) {
-            return self.unequal(step, handle, found);
+        if !self.may_raise(step.now, handle, &stored) {
+            return self.advance(step, handle);
         }
         let members: Vec<_> = stored.iter().map(|(server, _)| *server).collect();
         let count = u8::try_from(members.len()).expect("at most 7 are asked");
@@ -132,10 +144,10 @@ impl Master {
     }
 
     /// A new number for the first M comes with the next request; a birth begins again elsewhere.
-    fn nobody_stored(&mut self, step: &mut Step<'_>, handle: ChunkHandle, round: &Round) {
+    fn cannot_begin(&mut self, step: &mut Step<'_>, handle: ChunkHandle, round: &Round) {
         let what = if round.birth { "make a replica" } else { "store a new version" };
         let message = format!(
-            "chunk {handle}: no chunkserver could {what} ({}); try again",
+            "chunk {handle}: too few chunkservers could {what} ({}); try again",
             round.failures(self)
         );
         if round.birth {
@@ -143,31 +155,19 @@ impl Master {
         }
         self.fail_waiters(step, handle, &busy(message, 200));
         self.soft.works.remove(&handle);
+        self.soft.repairs.note(step.now, handle);
     }
 
-    /// What is unequal among the replicas that stored a number, for a person.
-    fn difference(
+    /// Whether all asked are enough, as they turned out to be: what made them enough may be gone since they were asked.
+    fn may_raise(
         &self,
+        now: Instant,
         handle: ChunkHandle,
         stored: &[(ServerIndex, RaisedReplica)],
-    ) -> Option<String> {
-        let (_, first) = stored.first()?;
-        let equal = |one: &RaisedReplica| (one.length, one.digest) == (first.length, first.digest);
-        if stored.iter().all(|(_, replica)| equal(replica)) {
-            return None;
-        }
-        let list: Vec<String> = stored
-            .iter()
-            .map(|(server, replica)| {
-                let uid = self.soft.registry.get(*server).uid;
-                format!("{uid}: {} bytes, digest {:08x}", replica.length, replica.digest)
-            })
-            .collect();
-        Some(format!(
-            "chunk {handle}: its replicas differ since a primary ended out of order ({}); they must be made equal before \
-             it takes mutations again; go on with a new file meanwhile",
-            list.join(", ")
-        ))
+    ) -> bool {
+        let Some(chunk) = self.durable.chunks.get(handle) else { return false };
+        let enough = stored.len() >= members_min(chunk) || self.learner(now, handle).is_some();
+        enough && (!all_suspect(stored) || stored.len() >= usize::from(chunk.members))
     }
 
     fn grant(
@@ -178,6 +178,8 @@ impl Master {
         stored: &[(ServerIndex, RaisedReplica)],
     ) {
         let primary = self.choose_primary(handle, stored);
+        let work = self.soft.works.get(&handle);
+        let unasked = work.is_some_and(|work| work.unasked && work.waiters.is_empty());
         let registry = &self.soft.registry;
         let members: Vec<Member> = stored
             .iter()
@@ -192,16 +194,32 @@ impl Master {
             version,
             primary,
             session: registry.get(primary).session,
-            members: members.iter().map(|member| member.chunkserver).collect(),
+            members: members
+                .iter()
+                .map(|member| LeaseMember {
+                    uid: member.chunkserver,
+                    session: Some(member.session),
+                })
+                .collect(),
             granted: step.now,
             expires: step.now + self.settings.lease_ms,
+            ended: None,
+            unasked,
+            teaching: None,
         };
         let lease_ms = self.settings.lease_ms.0;
-        let (start, brief) = (LeaseStart::Equal, false);
+        let start = start_of(stored);
+        // Whoever is to learn needs the lease for longer than it takes to end in order.
+        let may_learn = self.may_learn(handle).next().is_some();
+        let brief = unasked && !may_learn;
         let grant = Command::GrantLease { handle, version, members, lease_ms, start, brief };
         self.send(step, primary, grant);
         let answer = self.grant_of(step.now, handle, &lease);
         self.soft.leases.put(handle, lease);
+        if may_learn {
+            self.soft.repairs.note(step.now, handle);
+            self.soft.repairs.hasten(step.now, handle);
+        }
         let Some(work) = self.soft.works.remove(&handle) else { return };
         for waiter in work.waiters {
             let result = match &answer {
@@ -214,7 +232,8 @@ impl Master {
         }
     }
 
-    /// The one before, if it is a member; else chunks take turns. Never a suspect, unless all are (equal-2).
+    /// The one before, if it is a member, since it may have mutations in flight; else chunks take turns. Never a suspect, unless all
+    /// are: then the longest (equal-2).
     fn choose_primary(
         &self,
         handle: ChunkHandle,
@@ -225,7 +244,9 @@ impl Master {
         let mut fit: Vec<ServerIndex> =
             stored.iter().filter(fit).map(|(server, _)| *server).collect();
         if fit.is_empty() {
-            fit = stored.iter().map(|(server, _)| *server).collect();
+            let longest = stored.iter().map(|(_, replica)| replica.length).max();
+            let longest = stored.iter().filter(|(_, replica)| Some(replica.length) == longest);
+            fit = longest.map(|(server, _)| *server).collect();
         }
         let before = self.soft.leases.last_of(handle).map(|lease| lease.primary);
         match before.filter(|before| fit.contains(before)) {
@@ -234,16 +255,19 @@ impl Master {
         }
     }
 
-    /// What a client is told of a lease; `None` while a member's address is not known.
+    /// What a client is told of a lease; `None` while a member is not here, or is here as another run.
     pub(crate) fn grant_of(
         &self,
         now: Instant,
         handle: ChunkHandle,
         lease: &Lease,
     ) -> Option<LeaseGrant> {
-        let members = lease.members.iter().map(|uid| {
-            let index = self.soft.registry.by_uid(*uid)?;
-            self.soft.registry.get(index).link?;
+        let members = lease.members.iter().map(|member| {
+            let index = self.soft.registry.by_uid(member.uid)?;
+            let server = self.soft.registry.get(index);
+            if server.link.is_none() || member.session.is_some_and(|its| its != server.session) {
+                return None;
+            }
             let replicas = self.soft.registry.replicas(handle);
             let state = replicas.iter().find(|replica| replica.server == index);
             let state = state.map_or(ReplicaState::Unclean, |replica| replica.state);
@@ -276,4 +300,24 @@ impl Master {
             state,
         }
     }
+}
+
+/// What must be done before the first mutation (equal-1, equal-2).
+fn start_of(stored: &[(ServerIndex, RaisedReplica)]) -> LeaseStart {
+    if all_suspect(stored) {
+        return LeaseStart::AllSuspect;
+    }
+    let content = |replica: &RaisedReplica| (replica.length, replica.digest);
+    let first = stored.first().map(|(_, replica)| content(replica));
+    let as_the_first = |replica: &RaisedReplica| {
+        Some(content(replica)) == first && replica.state != ReplicaState::Suspect
+    };
+    match stored.iter().all(|(_, replica)| as_the_first(replica)) {
+        true => LeaseStart::Equal,
+        false => LeaseStart::Unequal,
+    }
+}
+
+fn all_suspect(stored: &[(ServerIndex, RaisedReplica)]) -> bool {
+    stored.iter().all(|(_, replica)| replica.state == ReplicaState::Suspect)
 }

@@ -8,8 +8,8 @@ use gfs_types::message::client::{
     Attributes, Entry, LeaseGrant, LeaseTarget, Mutation, Query, Request, Response,
 };
 use gfs_types::message::control::{
-    Command, FromChunkserver, HeldLease, RaisedReplica, Registration, ReplicaReport, ReplicaState,
-    Space,
+    Command, FromChunkserver, HeldLease, LeaseStart, RaisedReplica, Registration, ReplicaReport,
+    ReplicaState, Space,
 };
 use gfs_types::region::{ChunkIndex, ChunkSize};
 use gfs_types::time::{Instant, WallTime};
@@ -280,6 +280,23 @@ impl World {
         self.tell(uid, FromChunkserver::Raised { handle, version: ChunkVersion(version), result })
     }
 
+    pub(crate) fn raised_in(
+        &mut self,
+        uid: u128,
+        handle: ChunkHandle,
+        version: u64,
+        (length, digest, state): (u64, u32, ReplicaState),
+    ) -> Vec<Effect> {
+        let result = Ok(RaisedReplica { length, digest, state });
+        self.tell(uid, FromChunkserver::Raised { handle, version: ChunkVersion(version), result })
+    }
+
+    /// A heartbeat that tells of one replica.
+    pub(crate) fn changed(&mut self, uid: u128, report: ReplicaReport) -> Vec<Effect> {
+        let (space, extend) = (space(), Vec::new());
+        self.tell(uid, FromChunkserver::Heartbeat { seq: 9, space, changed: vec![report], extend })
+    }
+
     pub(crate) fn heartbeat(
         &mut self,
         uid: u128,
@@ -323,6 +340,27 @@ impl World {
         let out = world.created(3, handle);
         let grant = lease(&out, request).unwrap();
         (world, file, grant)
+    }
+
+    /// Time for the master to look round.
+    pub(crate) fn tick(&mut self) -> Vec<Effect> {
+        self.after_ms(50)
+    }
+
+    /// Asks for a lease of this chunk of the file `/f`.
+    pub(crate) fn lease_of(&mut self, index: u64) -> Request {
+        let file = self.stat("/f").unwrap().id;
+        Request::Lease { file, target: LeaseTarget::Index(ChunkIndex(index)), not_version: None }
+    }
+
+    pub(crate) fn started(&self, handle: ChunkHandle) -> u64 {
+        self.master.durable.chunks.started(handle).unwrap().0
+    }
+
+    /// The chunkserver at this end.
+    pub(crate) fn at(&self, link: Link) -> u128 {
+        let its = self.linked.iter().find(|(_, (one, _))| *one == link);
+        *its.expect("commands go over streams that are open").0
     }
 
     pub(crate) fn only_handle(&self) -> ChunkHandle {
@@ -393,19 +431,35 @@ pub(crate) fn sent(out: &[Effect]) -> Vec<(Link, Command)> {
         .collect()
 }
 
-/// Who was asked to store which number.
+/// Who was asked to store which number, and from which.
 pub(crate) fn raises(world: &World, out: &[Effect]) -> Vec<(u128, u64, u64)> {
-    sent(out)
-        .into_iter()
-        .filter_map(|(link, command)| match command {
-            Command::Raise { version, from, .. } => {
-                let uid = (1..=9)
-                    .find(|uid| world.linked.get(uid).is_some_and(|(its, _)| *its == link))?;
-                Some((uid, version.0, from.0))
-            }
-            _ => None,
-        })
-        .collect()
+    let asked = sent(out).into_iter().filter_map(|(link, command)| match command {
+        Command::Raise { version, from, .. } => Some((world.at(link), version.0, from.0)),
+        _ => None,
+    });
+    let mut asked: Vec<_> = asked.collect();
+    asked.sort_unstable();
+    asked
+}
+
+/// Leases granted: to whom, what they start with, and whether they are brief.
+pub(crate) fn grants(world: &World, out: &[Effect]) -> Vec<(u128, LeaseStart, bool)> {
+    let granted = sent(out).into_iter().filter_map(|(link, command)| match command {
+        Command::GrantLease { start, brief, .. } => Some((world.at(link), start, brief)),
+        _ => None,
+    });
+    granted.collect()
+}
+
+/// Who was told to teach whom, under which version.
+pub(crate) fn lessons(world: &World, out: &[Effect]) -> Vec<(u128, u128, u64)> {
+    let told = sent(out).into_iter().filter_map(|(link, command)| match command {
+        Command::Teach { version, learner, .. } => {
+            Some((world.at(link), learner.chunkserver.0, version.0))
+        }
+        _ => None,
+    });
+    told.collect()
 }
 
 pub(crate) fn records(out: &[Effect]) -> Vec<crate::record::Change> {

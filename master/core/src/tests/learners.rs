@@ -1,0 +1,192 @@
+//! equal-4: stale and damaged replicas come back as learners.
+
+use gfs_types::Error;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::{ChunkHandle, FileId, ProcessSession, ServerUid};
+use gfs_types::message::control::{FromChunkserver, ReplicaReport, ReplicaState};
+
+use super::world::{World, grants, holds, lessons, raises};
+
+/// A chunk on 1 and 2 under version 2, which was raised while 3 was away; a client has the lease. Its primary.
+fn without_3() -> (World, FileId, ChunkHandle, u128) {
+    let (mut world, file, grant) = World::with_chunk();
+    let (handle, version) = (grant.handle, ChunkVersion(1));
+    world.tell(grant.primary.0, FromChunkserver::LeaseGivenUp { handle, version, length: 10 });
+    world.leave(3);
+    world.after_ms(10_000);
+    world.ask_lease(file, None);
+    world.raised(1, handle, 2);
+    let out = world.raised(2, handle, 2);
+    let [(primary, ..)] = grants(&world, &out)[..] else { panic!("{out:?}") };
+    (world, file, handle, primary)
+}
+
+fn taught(handle: ChunkHandle, learner: u128, session: u64, good: bool) -> FromChunkserver {
+    FromChunkserver::LearnerTaught {
+        handle,
+        version: ChunkVersion(2),
+        learner: ServerUid(learner),
+        session: ProcessSession(session),
+        result: if good { Ok(()) } else { Err(Error::busy("it took too long")) },
+    }
+}
+
+/// 3 came back, and its lesson has begun.
+fn teaching() -> (World, FileId, ChunkHandle, u128) {
+    let (mut world, file, handle, primary) = without_3();
+    let out = world.join(3, 2, &[holds(handle, 1, 10)]);
+    assert!(raises(&world, &out).is_empty(), "it is stale");
+    let out = world.after_ms(50);
+    assert_eq!(lessons(&world, &out), [(primary, 3, 2)]);
+    (world, file, handle, primary)
+}
+
+#[test]
+fn equal_4_a_stale_replica_learns_and_is_raised_with_the_members() {
+    let (mut world, _, handle, primary) = teaching();
+    let out = world.after_ms(4_000);
+    assert!(lessons(&world, &out).is_empty(), "told once");
+    let out = world.tell(primary, taught(handle, 3, 2, true));
+    assert_eq!(raises(&world, &out), [(1, 3, 2), (2, 3, 2), (3, 3, 2)], "from the version learned");
+    world.raised(1, handle, 3);
+    world.raised(2, handle, 3);
+    let out = world.raised(3, handle, 3);
+    assert_eq!(grants(&world, &out)[0].0, primary);
+    assert!(world.master.durable.chunks.get(handle).unwrap().members == 3);
+    let out = world.after_ms(1_000);
+    assert!(lessons(&world, &out).is_empty());
+}
+
+#[test]
+fn equal_4_without_a_good_lesson_it_is_no_member() {
+    let (mut world, _, handle, primary) = teaching();
+    let other = 3 - primary;
+    assert!(world.tell(other, taught(handle, 3, 2, true)).is_empty(), "not the primary's word");
+    let mut old = taught(handle, 3, 2, true);
+    let FromChunkserver::LearnerTaught { version, .. } = &mut old else { panic!() };
+    *version = ChunkVersion(1);
+    assert!(world.tell(primary, old).is_empty(), "not of this version");
+    let out = world.tell(primary, taught(handle, 3, 2, false));
+    assert!(raises(&world, &out).is_empty());
+    let out = world.after_ms(4_000);
+    assert!(lessons(&world, &out).is_empty(), "it rests");
+    world.heartbeat(3, &[]);
+    let out = world.after_ms(2_000);
+    assert_eq!(lessons(&world, &out), [(primary, 3, 2)]);
+}
+
+#[test]
+fn equal_4_another_run_of_the_learner_has_learned_nothing() {
+    let (mut world, _, handle, primary) = teaching();
+    world.join(3, 3, &[holds(handle, 1, 10)]);
+    let out = world.tell(primary, taught(handle, 3, 2, true));
+    assert_eq!(
+        raises(&world, &out),
+        [(1, 3, 2), (2, 3, 2)],
+        "the primary takes no mutation any more, so a raise there is"
+    );
+    world.raised(1, handle, 3);
+    let out = world.raised(2, handle, 3);
+    assert_eq!(grants(&world, &out).len(), 1);
+    let out = world.after_ms(50);
+    assert_eq!(lessons(&world, &out), [(primary, 3, 3)], "the new run learns");
+}
+
+#[test]
+fn equal_4_a_learner_is_good_for_further_numbers_until_one_is_raised() {
+    let (mut world, file, handle, primary) = teaching();
+    let other = 3 - primary;
+    world.tell(primary, taught(handle, 3, 2, true));
+    world.raised(primary, handle, 3);
+    world.raised(3, handle, 3);
+    let out = world.leave(other);
+    let mut asked = vec![(primary, 4, 2), (3, 4, 2)];
+    asked.sort_unstable();
+    assert_eq!(raises(&world, &out), asked, "without the silent member, with the learner");
+    world.raised(primary, handle, 4);
+    let out = world.raised(3, handle, 4);
+    assert_eq!(grants(&world, &out).len(), 1);
+    // What was learned under version 2 is of no use under 4.
+    world.leave(3);
+    world.join(3, 3, &[holds(handle, 2, 10)]);
+    let (_, out) = world.ask_lease(file, Some(4));
+    assert!(raises(&world, &out).iter().all(|(uid, ..)| *uid != 3));
+}
+
+#[test]
+fn equal_4_a_learner_that_does_not_store_the_number_is_left_out_as_any_other() {
+    let (mut world, _, handle, primary) = teaching();
+    world.tell(primary, taught(handle, 3, 2, true));
+    world.raised(1, handle, 3);
+    world.raised(2, handle, 3);
+    let (version, result) = (ChunkVersion(3), Err(Error::stale("not equal")));
+    let out = world.tell(3, FromChunkserver::Raised { handle, version, result });
+    assert_eq!(raises(&world, &out), [(1, 4, 2), (2, 4, 2)]);
+    world.raised(1, handle, 4);
+    let out = world.raised(2, handle, 4);
+    assert_eq!(grants(&world, &out).len(), 1);
+    let out = world.after_ms(1_000);
+    assert!(lessons(&world, &out).is_empty(), "it rests first");
+}
+
+#[test]
+fn equal_4_a_damaged_replica_learns_too_of_whatever_version() {
+    for version in [0, 2] {
+        let (mut world, _, handle, primary) = without_3();
+        let report = holds(handle, version, 0);
+        world.join(3, 2, &[ReplicaReport { state: ReplicaState::Corrupt, ..report }]);
+        let out = world.after_ms(50);
+        assert_eq!(lessons(&world, &out), [(primary, 3, 2)]);
+        let out = world.tell(primary, taught(handle, 3, 2, true));
+        assert_eq!(raises(&world, &out).len(), 3);
+    }
+}
+
+#[test]
+fn equal_4_replicas_of_another_history_and_those_too_many_are_left_alone() {
+    let (mut world, _, handle, _) = without_3();
+    world.join(3, 2, &[holds(handle, 9, 10)]);
+    let out = world.after_ms(50);
+    assert!(lessons(&world, &out).is_empty(), "that number was never started");
+    let (mut world, _, grant) = World::with_chunk();
+    world.join(4, 1, &[holds(grant.handle, 0, 10)]);
+    let out = world.after_ms(50);
+    assert!(lessons(&world, &out).is_empty(), "there are as many as are wanted");
+    // ... until there are not.
+    world.leave(grant.primary.0 % 3 + 1);
+    world.after_ms(2_500);
+    world.heartbeat(4, &[]);
+    let out = world.after_ms(1_000);
+    assert_eq!(lessons(&world, &out).len(), 0, "nothing asks for it while no report brings it up");
+}
+
+#[test]
+fn a_lesson_of_which_nothing_is_heard_is_given_up() {
+    let (mut world, _, handle, primary) = teaching();
+    let mut told = Vec::new();
+    for second in 0..80 {
+        let out = world.after_ms(1_000);
+        told.extend(lessons(&world, &out).into_iter().map(|_| second));
+        (1..=3).for_each(|uid| drop(world.heartbeat(uid, &[(handle, 2)])));
+    }
+    assert_eq!((told.len(), primary), (1, primary), "{told:?}");
+    assert!((60..75).contains(&told[0]), "{told:?}");
+}
+
+#[test]
+fn one_member_will_do_when_there_is_one_to_teach() {
+    let (mut world, file, handle, primary) = without_3();
+    let other = 3 - primary;
+    world.after_ms(60_000);
+    world.leave(other);
+    world.after_ms(5_000);
+    world.heartbeat(primary, &[]);
+    let (_, out) = world.ask_lease(file, None);
+    assert!(raises(&world, &out).is_empty(), "one is too few");
+    let out = world.join(3, 2, &[holds(handle, 1, 10)]);
+    assert_eq!(raises(&world, &out), [(primary, 3, 2)]);
+    let out = world.raised(primary, handle, 3);
+    assert_eq!(grants(&world, &out).len(), 1);
+    let out = world.after_ms(50);
+    assert_eq!(lessons(&world, &out), [(primary, 3, 3)]);
+}

@@ -1,0 +1,188 @@
+//! equal-5: chunks are made equal without waiting for a writer.
+
+use std::collections::BTreeSet;
+
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::ChunkHandle;
+use gfs_types::limits::{MEMBER_WAIT_MS, RAISE_ANSWER_MS, REPAIRS_MAX, RETURN_WAIT_MS};
+use gfs_types::message::client::{LeaseTarget, Request};
+use gfs_types::message::control::{FromChunkserver, LeaseStart, ReplicaReport, ReplicaState};
+use gfs_types::region::ChunkIndex;
+
+use super::world::{World, grants, holds, lease, raises, reply, sent};
+
+/// A file of `chunks` chunks on 1, 2 and 3, whose leases are over. All ended, and come back with this state.
+fn all_back(chunks: u64, state: ReplicaState) -> World {
+    let mut world = World::new();
+    for uid in 1..=3 {
+        world.join(uid, 1, &[]);
+    }
+    let file = world.file("/f");
+    for index in 0..chunks {
+        let target = LeaseTarget::Index(ChunkIndex(index));
+        let (request, _) = world.send(Request::Lease { file, target, not_version: None });
+        let handle = ChunkHandle(index + 1);
+        world.created(1, handle);
+        world.created(2, handle);
+        let out = world.created(3, handle);
+        assert!(lease(&out, request).is_some());
+    }
+    world.after_ms(60_000);
+    (1..=3).for_each(|uid| drop(world.leave(uid)));
+    let report = |chunk| ReplicaReport { state, ..holds(ChunkHandle(chunk), 1, 10) };
+    let reports: Vec<_> = (1..=chunks).map(report).collect();
+    world.after_ms(60_000);
+    (1..=3).for_each(|uid| drop(world.join(uid, 2, &reports)));
+    world
+}
+
+fn asked(world: &World, out: &[crate::Effect]) -> usize {
+    raises(world, out).len()
+}
+
+#[test]
+fn equal_5_an_unclean_chunk_gets_a_brief_lease_without_a_writer() {
+    for state in [ReplicaState::Unclean, ReplicaState::Suspect] {
+        let mut world = all_back(1, state);
+        let handle = ChunkHandle(1);
+        let out = world.after_ms(50);
+        assert_eq!(raises(&world, &out), [(1, 2, 1), (2, 2, 1), (3, 2, 1)]);
+        world.raised_in(1, handle, 2, (10, 1, state));
+        world.raised_in(2, handle, 2, (10, 1, state));
+        let out = world.raised_in(3, handle, 2, (9, 2, state));
+        let [(primary, start, true)] = grants(&world, &out)[..] else { panic!("{out:?}") };
+        let all = state == ReplicaState::Suspect;
+        assert_eq!(start, if all { LeaseStart::AllSuspect } else { LeaseStart::Unequal });
+        let version = ChunkVersion(2);
+        world.tell(primary, FromChunkserver::LeaseGivenUp { handle, version, length: 10 });
+        // They tell that it left them clean by their next heartbeats.
+        world.after_ms(500);
+        (1..=3).for_each(|uid| drop(world.changed(uid, holds(handle, 2, 10))));
+        for _ in 0..20 {
+            assert!(world.after_ms(1_000).is_empty());
+        }
+        assert_eq!(
+            world.master.repairs(),
+            (0, 0),
+            "nothing is kept of a chunk that is as it should be"
+        );
+    }
+}
+
+#[test]
+fn equal_5_clean_replicas_are_left_alone() {
+    let mut world = all_back(30, ReplicaState::Clean);
+    assert_eq!(world.master.repairs(), (0, 0));
+    world.restart();
+    let reports: Vec<_> = (1..=30).map(|chunk| holds(ChunkHandle(chunk), 1, 10)).collect();
+    (1..=3).for_each(|uid| drop(world.join(uid, 3, &reports)));
+    for _ in 0..20 {
+        assert!(world.after_ms(1_000).is_empty());
+    }
+}
+
+#[test]
+fn equal_5_a_few_at_a_time_and_clients_are_not_counted() {
+    let mut world = all_back(REPAIRS_MAX as u64 + 4, ReplicaState::Unclean);
+    let out = world.after_ms(50);
+    assert_eq!(asked(&world, &out), 3 * REPAIRS_MAX);
+    let out = world.tick();
+    assert_eq!(asked(&world, &out), 0);
+    // A client comes for one of those that wait, and for one that is being raised.
+    let last = ChunkHandle(REPAIRS_MAX as u64 + 4);
+    let (_, out) = {
+        let ask = world.lease_of(REPAIRS_MAX as u64 + 3);
+        world.send(ask)
+    };
+    assert_eq!(asked(&world, &out), 3, "clients come first");
+    let (request, out) = {
+        let ask = world.lease_of(0);
+        world.send(ask)
+    };
+    assert!(out.is_empty());
+    let out = world.tick();
+    assert_eq!(asked(&world, &out), 3, "the one taken up by a client does not count any more");
+    world.raised(1, ChunkHandle(1), 2);
+    world.raised(2, ChunkHandle(1), 2);
+    let out = world.raised(3, ChunkHandle(1), 2);
+    assert!(matches!(grants(&world, &out)[..], [(_, _, false)]), "the client means to write");
+    assert!(reply(&out, request).unwrap().is_ok());
+    // One more is over: the next begins.
+    let handle = ChunkHandle(2);
+    world.raised(1, handle, 2);
+    world.raised(2, handle, 2);
+    let out = world.raised(3, handle, 2);
+    let [(primary, _, true)] = grants(&world, &out)[..] else { panic!("{out:?}") };
+    let out = world.tick();
+    assert_eq!(asked(&world, &out), 0, "its lease counts");
+    let version = ChunkVersion(2);
+    world.tell(primary, FromChunkserver::LeaseGivenUp { handle, version, length: 10 });
+    let out = world.tick();
+    assert_eq!(asked(&world, &out), 3);
+    assert!(raises(&world, &out).iter().all(|(_, number, _)| *number == 2) && last.0 == 12);
+}
+
+#[test]
+fn equal_5_what_fails_is_tried_again_later_and_later() {
+    let mut world = all_back(1, ReplicaState::Unclean);
+    let mut at = Vec::new();
+    for tenth in 0..600 {
+        let out = world.after_ms(100);
+        if asked(&world, &out) > 0 {
+            at.push(tenth * 100);
+        }
+        (1..=3).for_each(|uid| drop(world.heartbeat(uid, &[])));
+    }
+    let gaps: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| *gap >= RAISE_ANSWER_MS.0), "{gaps:?}");
+    assert!(gaps[1..].is_sorted() && gaps.len() < 10 && gaps.last() >= Some(&9_000), "{gaps:?}");
+    // One that comes anew is what it may have waited for.
+    world.join(1, 3, &[holds(ChunkHandle(1), 1, 10)]);
+    let out = world.tick();
+    assert_eq!(asked(&world, &out), 3);
+}
+
+#[test]
+fn equal_5_too_few_replicas_are_not_raised_at_all() {
+    let mut world = all_back(1, ReplicaState::Unclean);
+    (2..=3).for_each(|uid| drop(world.leave(uid)));
+    for _ in 0..60 {
+        assert!(sent(&world.after_ms(1_000)).is_empty());
+    }
+    let unclean = ReplicaReport { state: ReplicaState::Unclean, ..holds(ChunkHandle(1), 1, 10) };
+    world.join(2, 3, &[unclean]);
+    let out = world.tick();
+    assert_eq!(asked(&world, &out), 2, "the third is away for long");
+}
+
+#[test]
+fn equal_5_members_that_were_here_a_moment_ago_are_waited_for() {
+    let mut world = all_back(1, ReplicaState::Clean);
+    let unclean = ReplicaReport { state: ReplicaState::Unclean, ..holds(ChunkHandle(1), 1, 10) };
+    world.leave(3);
+    world.changed(1, unclean);
+    let mut passed = 0;
+    loop {
+        let out = world.after_ms(100);
+        if asked(&world, &out) > 0 {
+            break;
+        }
+        passed += 100;
+        assert!(passed < MEMBER_WAIT_MS.0);
+    }
+    assert!(passed + 100 >= RETURN_WAIT_MS.0, "{passed}");
+}
+
+#[test]
+fn equal_5_a_lease_that_ended_without_order_is_followed_by_a_repair() {
+    let (mut world, _, grant) = World::with_chunk();
+    let unclean = ReplicaReport { state: ReplicaState::Unclean, ..holds(grant.handle, 1, 10) };
+    (1..=3).for_each(|uid| drop(world.changed(uid, unclean)));
+    let mut who = BTreeSet::new();
+    for _ in 0..40 {
+        let out = world.after_ms(500);
+        who.extend(raises(&world, &out).into_iter().map(|(uid, ..)| uid));
+        (1..=3).for_each(|uid| drop(world.heartbeat(uid, &[])));
+    }
+    assert_eq!(who.len(), 3);
+}
