@@ -56,7 +56,8 @@ pub enum StoreOp {
     /// The replica has a bad block.
     MarkCorrupt,
     /// Every block is that of the source: cut what lies above `length`, flush everything, clear that it was suspect or
-    /// corrupt. Answer with the digest.
+    /// corrupt. The committed length stays what it was, or is cut too: not all members need have these bytes yet. Answer
+    /// with the digest.
     Equalised {
         /// Of the source, in bytes.
         length: u64,

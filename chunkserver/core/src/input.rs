@@ -240,6 +240,9 @@ pub enum Input {
         what: ReadOut,
     },
     /// Bytes of the source came, verified; they are with the shell, under the token. The copy goes on when it is answered.
+    ///
+    /// What a restart may show is replaced when a piece begins below the committed length of the last flush: the disk must call the
+    /// replica overwritten from then on, as after a write there (mut-4).
     Piece {
         /// Owed an answer.
         token: Token,
@@ -254,7 +257,7 @@ pub enum Input {
     Copied {
         /// Which one.
         job: Job,
-        /// What was copied.
+        /// What was copied. `Corrupt`: the disk of this server failed. Anything else: the copy is worth another attempt.
         result: Result<Copied, Error>,
     },
     /// A member answered, or is known not to.

@@ -3,6 +3,8 @@
 //! Checked in production too: a state that cannot be may lose what was acknowledged if it goes on.
 
 use crate::primary::Phase;
+use crate::replica::equalise::Part;
+use crate::replica::state::Condition;
 use crate::replica::{Replica, Role};
 
 /// A rule that does not hold, and how.
@@ -34,14 +36,37 @@ pub fn check(replica: &Replica) -> Result<(), Violation> {
     holds("mut-4", replica.published.committed_length <= replica.length, &|| {
         format!("published {} of {} bytes", replica.published.committed_length, replica.length)
     })?;
+    let (readable, suspect) = (replica.readable, replica.condition == Condition::Suspect);
+    holds("mut-4", !suspect || !readable, &|| "a suspect replica shows something".to_owned())?;
     match &replica.role {
         Role::Idle => Ok(()),
+        Role::Pupil(pupil) => {
+            holds("mut-4", !readable, &|| "shown while it is made equal".to_owned())?;
+            holds("raise-4", replica.carried.is_empty(), &|| {
+                "somebody waits for a mutation that another may have undone".to_owned()
+            })?;
+            let (version, stored) = (pupil.version, replica.stored);
+            let fits = match pupil.part {
+                Part::Member => version == stored && version == replica.promised,
+                Part::Learner { .. } => version > stored && version > replica.promised,
+            };
+            holds("equal-4", fits, &|| format!("{pupil:?} with version {stored}"))
+        }
         Role::Ready => holds("raise-3", replica.stored == replica.promised, &|| {
             format!("waits for orders of {}, stored {}", replica.promised, replica.stored)
         }),
-        Role::Secondary(_) => holds("mut-3", committed.serial <= applied, &|| {
-            format!("committed {} above applied {applied}", committed.serial)
-        }),
+        Role::Secondary(secondary) => {
+            holds("equal-2", !suspect, &|| "a suspect replica takes orders".to_owned())?;
+            holds("mut-4", secondary.begun || !readable, &|| {
+                "shown before all members are known to be equal".to_owned()
+            })?;
+            holds("raise-4", replica.carried.is_empty(), &|| {
+                "somebody waits for a mutation that another may have undone".to_owned()
+            })?;
+            holds("mut-3", committed.serial <= applied, &|| {
+                format!("committed {} above applied {applied}", committed.serial)
+            })
+        }
         Role::Primary(primary) => {
             holds("raise-2", primary.version == replica.stored, &|| {
                 format!("leads version {}, stored {}", primary.version, replica.stored)
@@ -52,6 +77,21 @@ pub fn check(replica: &Replica) -> Result<(), Violation> {
             let behind = primary.links.values().find(|link| link.acknowledged < committed.serial);
             holds("mut-3", behind.is_none(), &|| format!("committed without {behind:?}"))?;
             let in_flight = primary.flight.len() as u64;
+            let equalising = matches!(primary.phase, Phase::Equalising { .. });
+            holds(
+                "equal-1",
+                !equalising || (primary.last.0 == 0 && primary.syncs.is_empty()),
+                &|| "mutations before all members are equal".to_owned(),
+            )?;
+            holds("equal-2", equalising || !suspect, &|| "a suspect replica leads".to_owned())?;
+            holds("mut-3", equalising || replica.carried.is_empty(), &|| {
+                "somebody waits for a mutation that is committed".to_owned()
+            })?;
+            let closing = matches!(primary.phase, Phase::Closing { .. });
+            let sealed = primary.is_sealed() && !closing;
+            holds("equal-4", !sealed || (in_flight == 0 && primary.syncs.is_empty()), &|| {
+                format!("{in_flight} mutations after a learner was taught")
+            })?;
             holds("mut-2", committed.serial.0 + in_flight == primary.last.0, &|| {
                 format!("{in_flight} in flight between {} and {}", committed.serial, primary.last)
             })?;

@@ -24,11 +24,23 @@ pub(crate) struct Secondary {
     owed: BTreeMap<SerialNumber, Token>,
     /// The last order of the lease: nothing follows it, so that clean stays clean.
     end: Option<SerialNumber>,
+    /// The primary said by an order or a notice that all members are equal: what is here is committed, and may be shown.
+    pub(crate) begun: bool,
 }
 
 impl Secondary {
-    fn new(primary: Peer) -> Self {
-        Self { primary, owed: BTreeMap::new(), end: None }
+    fn new(primary: Peer, begun: bool) -> Self {
+        Self { primary, owed: BTreeMap::new(), end: None, begun }
+    }
+
+    /// It was made equal to this primary (equal-1). Other members may not be yet.
+    pub(crate) fn equal_to(primary: Peer) -> Self {
+        Self::new(primary, false)
+    }
+
+    /// Whether it obeys this one.
+    pub(crate) fn follows(&self, primary: Peer) -> bool {
+        self.primary == primary
     }
 
     /// Owes an answer for an order; an older request for the same order is told that the work goes on.
@@ -40,10 +52,15 @@ impl Secondary {
     }
 
     /// Answers every order up to this one.
-    pub(crate) fn acknowledge(&mut self, through: SerialNumber, out: &mut Vec<Effect>) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        through: SerialNumber,
+        short_of_space: bool,
+        out: &mut Vec<Effect>,
+    ) {
         let later = self.owed.split_off(&through.next());
         for (serial, token) in std::mem::replace(&mut self.owed, later) {
-            let result = Ok(DataResponse::Applied { serial, short_of_space: false });
+            let result = Ok(DataResponse::Applied { serial, short_of_space });
             out.push(Effect::Reply { token, result });
         }
     }
@@ -68,7 +85,7 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         let taken = self
-            .obey(target, from, order.committed, order.committed_length)
+            .obey(target, from, order.committed, order.committed_length, out)
             .and_then(|()| self.check(&order));
         if let Err(error) = taken {
             return out.push(Effect::Reply { token, result: Err(error) });
@@ -76,8 +93,8 @@ impl Replica {
         self.refuse_held(out);
         self.commit(order.committed, order.committed_length);
         if order.serial <= self.sequence.acknowledged() {
-            let serial = order.serial;
-            let result = Ok(DataResponse::Applied { serial, short_of_space: false });
+            let (serial, short_of_space) = (order.serial, self.short_of_space);
+            let result = Ok(DataResponse::Applied { serial, short_of_space });
             return out.push(Effect::Reply { token, result });
         }
         let new = order.serial > self.sequence.applied() && !self.sequence.has(order.serial);
@@ -105,7 +122,7 @@ impl Replica {
         length: u64,
         out: &mut Vec<Effect>,
     ) {
-        let result = self.obey(target, from, serial, length).map(|()| {
+        let result = self.obey(target, from, serial, length, out).map(|()| {
             self.commit(serial, length);
             DataResponse::Done
         });
@@ -119,6 +136,7 @@ impl Replica {
         from: Peer,
         committed: SerialNumber,
         committed_length: u64,
+        out: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let handle = self.handle;
         let stale = |why: String| Err(Error::stale(format!("chunk {handle}: {why}")));
@@ -132,13 +150,16 @@ impl Replica {
             return stale(format!("version {} is of epoch {}", self.stored, self.epoch));
         }
         match &self.role {
-            Role::Idle => {
+            Role::Idle | Role::Pupil(_) => {
                 stale("this replica must be made equal before it takes orders".to_owned())
             }
             Role::Primary(_) => stale("this replica is the primary itself".to_owned()),
             Role::Secondary(secondary) if secondary.primary != from => {
                 let primary = secondary.primary.chunkserver;
                 stale(format!("the primary of this version is chunkserver {primary}"))
+            }
+            Role::Secondary(secondary) if !secondary.begun => {
+                self.begin_following(from, committed, committed_length, out)
             }
             Role::Secondary(_) if committed > self.sequence.acknowledged() => {
                 Err(Error::internal(format!(
@@ -156,7 +177,7 @@ impl Replica {
             Role::Ready if !self.condition.may_mutate() => {
                 stale("this replica must be made equal before it takes orders".to_owned())
             }
-            Role::Ready => self.bind(from, committed, committed_length),
+            Role::Ready => self.begin_following(from, committed, committed_length, out),
         }
     }
 
@@ -165,12 +186,13 @@ impl Replica {
         serial <= self.committed.serial || (self.committed.length..=self.length).contains(&length)
     }
 
-    /// The first order of a version: the primary's length at its start must be this replica's.
-    fn bind(
+    /// The first order of a version, or the first notice: the primary's length at its start must be this replica's.
+    fn begin_following(
         &mut self,
         from: Peer,
         committed: SerialNumber,
         committed_length: u64,
+        out: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let (handle, length) = (self.handle, self.length);
         if committed != SerialNumber(0) || committed_length != length {
@@ -179,9 +201,10 @@ impl Replica {
                  this replica has {length} bytes and must be made equal first"
             )));
         }
+        self.drop_carried("another server leads since", out);
         self.equal_at_start();
         self.sequence = Sequence::default();
-        self.role = Role::Secondary(Secondary::new(from));
+        self.role = Role::Secondary(Secondary::new(from, true));
         Ok(())
     }
 

@@ -98,6 +98,23 @@ pub const LEASE_CLOSE_MS: DurationMs = DurationMs(3_000);
 /// Copies from other servers that a chunkserver makes at once, the others wait: two fill its network, and the rest bound the
 /// memory (a frame each) and what clients must share with them.
 pub const COPIES_MAX: usize = 4;
+/// A lease that was granted only to make replicas equal ends after this time without a client: long enough for the master to
+/// name a learner, short enough not to stand in the way.
+pub const LEASE_BRIEF_MS: DurationMs = DurationMs(500);
+/// A member or learner that is not equal after this time is given up, whatever signs of life it gives: hundreds of times what
+/// a chunk takes to travel.
+pub const EQUALISE_MS: DurationMs = DurationMs(60_000);
+/// Bytes that a learner may still lack when its primary stops taking mutations for the last pass: a few milliseconds.
+pub const TEACH_REST_BYTES: u64 = 1 << 20;
+/// Passes beside the mutations before the last one comes, however much it has to fetch: a chunk that is written as fast as it
+/// is copied never gets to less.
+pub const TEACH_PASSES_MAX: u32 = 4;
+/// Learners of one chunk that wait for their turn: more replicas than a chunk can have.
+pub const LEARNERS_WAITING_MAX: usize = 8;
+/// How long a primary takes no mutations for the sake of a learner that does not become equal.
+pub const FREEZE_MS: DurationMs = DurationMs(2_000);
+/// How long a primary that taught a learner waits for the raise that takes it in, before it ends its lease.
+pub const SEALED_MS: DurationMs = DurationMs(3_000);
 /// Replicas in one page of a chunkserver's report.
 pub const REPORT_PAGE_MAX: usize = 10_000;
 

@@ -3,7 +3,9 @@
 use gfs_types::DurationMs;
 use gfs_types::Error;
 use gfs_types::fence::SerialNumber;
-use gfs_types::limits::{CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, record_bytes_max};
+use gfs_types::limits::{
+    CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, LEASE_IDLE_MS, record_bytes_max,
+};
 use gfs_types::message::data::{Order, OrderKind, Target};
 use gfs_types::time::Instant;
 
@@ -15,6 +17,9 @@ use crate::sequence;
 
 /// A client that is told `Busy` comes back after this: a few round trips to the members.
 const BUSY_RETRY_MS: u32 = 10;
+
+/// ... and where replicas are being made equal, after this: the last pass of a learner takes some 20 ms.
+const PAUSED_RETRY_MS: u32 = 20;
 
 /// Where a mutation goes.
 struct Placed {
@@ -34,7 +39,7 @@ impl Replica {
         mutation: Mutation,
         out: &mut Vec<Effect>,
     ) {
-        if self.may_be_granted(target) {
+        if self.may_be_granted(target) || self.is_equalising(target) {
             return self.hold(now, token, *target, mutation, out);
         }
         let waiter = Waiter { token, deadline: now + DurationMs(u64::from(target.left_ms)) };
@@ -78,6 +83,9 @@ impl Replica {
         }
         if primary.phase != Phase::Serving || now >= primary.until {
             return stale("its lease is ending; ask the master for a new one".to_owned());
+        }
+        if primary.is_frozen() {
+            return Err(paused(handle));
         }
         if primary.waiting() >= CHUNK_MUTATIONS_MAX {
             return Err(busy(format!(
@@ -148,6 +156,7 @@ impl Replica {
     fn used(&mut self, now: Instant, deadline: Instant) {
         if let Role::Primary(primary) = &mut self.role {
             primary.used = now;
+            primary.idle_ms = LEASE_IDLE_MS;
             primary.deadline = Some(primary.deadline.map_or(deadline, |at| at.min(deadline)));
         }
     }
@@ -186,9 +195,10 @@ impl Replica {
 
     /// mut-5: a sync becomes an order once everything admitted before it is committed, so that the members
     /// know, and put on disk, the committed length that covers it.
-    fn wait_for_sync(&mut self, now: Instant, waiter: Waiter, out: &mut Vec<Effect>) {
+    pub(crate) fn wait_for_sync(&mut self, now: Instant, waiter: Waiter, out: &mut Vec<Effect>) {
         if let Role::Primary(primary) = &mut self.role {
-            let after = primary.last;
+            let (after, deadline) = (primary.last, waiter.deadline);
+            primary.deadline = Some(primary.deadline.map_or(deadline, |at| at.min(deadline)));
             primary.syncs.push(WaitingSync { waiter, after });
         }
         self.order_sync(now, out);
@@ -224,6 +234,12 @@ impl Replica {
         let placed = Placed { kind: OrderKind::End, end: primary.end, outcome: Outcome::Done };
         self.give_serial(now, placed, Vec::new(), out);
     }
+}
+
+/// Replicas are being made equal.
+pub(crate) fn paused(handle: gfs_types::ids::ChunkHandle) -> Error {
+    let text = format!("chunk {handle}: its replicas are being made equal; try again in a moment");
+    Error { retry_after_ms: PAUSED_RETRY_MS, ..Error::busy(text) }
 }
 
 fn busy(text: String) -> Error {

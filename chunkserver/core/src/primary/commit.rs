@@ -3,11 +3,10 @@
 use gfs_types::fence::SerialNumber;
 use gfs_types::limits::COMMITTED_NOTICE_MS;
 use gfs_types::message::control::FromChunkserver;
-use gfs_types::message::data::{DataResponse, OrderKind};
+use gfs_types::message::data::OrderKind;
 use gfs_types::time::Instant;
 
-use super::admit::full;
-use super::{Flight, Outcome};
+use super::Flight;
 use crate::effect::Effect;
 use crate::replica::{Replica, Role};
 use crate::sequence;
@@ -38,19 +37,15 @@ impl Replica {
             false => {
                 self.order_sync(now, out);
                 self.order_end(now, out);
+                self.last_pass(now, out);
             }
         }
     }
 
     fn answer(&self, flights: impl Iterator<Item = Flight>, length: u64, out: &mut Vec<Effect>) {
         for flight in flights {
-            let outcome = flight.outcome;
             for waiter in flight.waiters {
-                let result = match outcome {
-                    Outcome::Done => Ok(DataResponse::Committed { length }),
-                    Outcome::Appended { offset } => Ok(DataResponse::Appended { offset, length }),
-                    Outcome::Full => Err(full(self.handle)),
-                };
+                let result = flight.outcome.answer(self.handle, length);
                 out.push(Effect::Reply { token: waiter.token, result });
             }
         }

@@ -1,7 +1,7 @@
 //! The lease: how it is kept, and how it ends.
 
 use gfs_types::fence::ChunkVersion;
-use gfs_types::limits::{LEASE_CLOSE_MS, LEASE_IDLE_MS};
+use gfs_types::limits::LEASE_CLOSE_MS;
 use gfs_types::time::Instant;
 
 use super::{Phase, Primary};
@@ -13,7 +13,7 @@ impl Replica {
     pub(crate) fn extend(&mut self, version: ChunkVersion, until: Instant) {
         if let Role::Primary(primary) = &mut self.role
             && primary.version == version
-            && primary.phase == Phase::Serving
+            && primary.is_wanted()
         {
             primary.until = primary.until.max(until);
         }
@@ -36,10 +36,15 @@ impl Replica {
 
     /// Takes no more mutations; the lease ends in order when those in flight are committed. Where that cannot
     /// be any more, it ends now.
-    fn close(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn close(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let handle = self.handle;
         let Role::Primary(primary) = &mut self.role else { return };
         match primary.phase {
+            Phase::Equalising { .. } => {
+                self.abandon("the lease ended before its members were equal", out);
+            }
             Phase::Serving => {
+                primary.dismiss(handle, "the lease is ending", out);
                 primary.phase = Phase::Closing { since: now, ended: false };
                 self.order_end(now, out);
             }
@@ -64,6 +69,8 @@ impl Replica {
         primary.expire_waiters(now, out);
         primary.notify(handle, now, committed, out);
         self.press_members(now, out);
+        self.press_equalising(now, out);
+        self.press_learner(now, out);
         self.end_in_time(now, out);
     }
 
@@ -71,15 +78,16 @@ impl Replica {
     /// still be committed after its end: versions keep that safe, not the clock.
     fn end_in_time(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Role::Primary(primary) = &self.role else { return };
-        let busy = !primary.flight.is_empty() || !primary.syncs.is_empty();
-        let unused = !busy && now >= primary.used + LEASE_IDLE_MS;
+        let unused = primary.is_idle() && now >= primary.used + primary.idle_ms;
         match primary.phase {
             Phase::Serving if unused || now >= primary.until => self.close(now, out),
-            Phase::Broken if now >= primary.until => self.close(now, out),
+            Phase::Equalising { .. } | Phase::Broken if now >= primary.until => {
+                self.close(now, out);
+            }
             Phase::Closing { since, .. } if now >= since + LEASE_CLOSE_MS => {
                 self.abandon("a member did not answer at the end of the lease", out);
             }
-            Phase::Serving | Phase::Broken | Phase::Closing { .. } => {}
+            Phase::Equalising { .. } | Phase::Serving | Phase::Broken | Phase::Closing { .. } => {}
         }
     }
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use gfs_types::ErrorKind;
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::{ChunkHandle, ServerUid};
-use gfs_types::limits::{MEMBER_SILENT_MS, ORDER_RESEND_MAX, ORDER_RESEND_MS};
+use gfs_types::limits::{MEMBER_SILENT_MS, ORDER_RESEND_MAX};
 use gfs_types::message::control::Member;
-use gfs_types::message::data::{DataSource, OrderKind, Target};
+use gfs_types::message::data::{DataResponse, DataSource, OrderKind, Target};
 use gfs_types::time::Instant;
 
 use super::admit::order_of;
+use super::equalise::again;
 use super::{Phase, Primary};
 use crate::effect::{Effect, Message, MessageBody};
 use crate::input::{MemberAnswer, Peer, Said};
@@ -19,7 +20,11 @@ use crate::replica::{Progress, Replica, Role};
 /// One other member.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
-    member: Member,
+    pub(super) member: Member,
+    /// It was made equal at the start of the lease.
+    pub(super) equal: bool,
+    /// Its disk is short of space: what is in flight fits, more may not.
+    pub(crate) short_of_space: bool,
     /// It applied everything up to here.
     pub(crate) acknowledged: SerialNumber,
     /// The committed serial that it was told last.
@@ -28,13 +33,13 @@ pub(crate) struct Link {
     /// there the member catches up, a few orders at a time.
     sent_through: SerialNumber,
     /// When it last gave a sign of life, or was last asked to after having nothing to do.
-    heard: Instant,
+    pub(super) heard: Instant,
     /// When orders were last sent to it.
-    sent: Instant,
+    pub(super) sent: Instant,
     /// Orders that were sent with the bytes it said it lacked, since an answer was last overdue.
     fed: BTreeSet<SerialNumber>,
     /// When the master was told last that it is silent.
-    reported: Option<Instant>,
+    pub(super) reported: Option<Instant>,
     /// It refused for good, and why.
     pub(crate) refused: Option<String>,
 }
@@ -43,6 +48,8 @@ impl Link {
     pub(crate) fn new(member: Member, now: Instant) -> Self {
         Self {
             member,
+            equal: false,
+            short_of_space: false,
             acknowledged: SerialNumber(0),
             told: SerialNumber(0),
             sent_through: SerialNumber(0),
@@ -56,22 +63,26 @@ impl Link {
 
     /// When its oldest order should be sent again.
     pub(crate) fn due(&self, last: SerialNumber) -> Option<Instant> {
-        (self.acknowledged < last && self.refused.is_none())
-            .then(|| self.sent.max(self.heard) + ORDER_RESEND_MS)
+        (self.acknowledged < last && self.refused.is_none()).then(|| again(self.sent, self.heard))
+    }
+
+    /// When it should be asked again to become equal.
+    pub(super) fn equal_due(&self) -> Option<Instant> {
+        (!self.equal && self.refused.is_none()).then(|| again(self.sent, self.heard))
     }
 
     /// Which run of which server it is.
-    fn run(&self) -> Peer {
+    pub(super) fn run(&self) -> Peer {
         Peer { chunkserver: self.member.chunkserver, session: self.member.session }
     }
 
-    fn hear(&mut self, now: Instant) {
+    pub(super) fn hear(&mut self, now: Instant) {
         self.heard = now;
         self.reported = None;
     }
 
     /// Whether the master is to be told that it is silent. Now and then again: the master that was told may have died.
-    fn is_lost(&mut self, now: Instant) -> bool {
+    pub(super) fn is_lost(&mut self, now: Instant) -> bool {
         let since = self.reported.map_or(self.heard, |at| at.max(self.heard));
         let lost = now.ms_since(since) >= MEMBER_SILENT_MS;
         if lost {
@@ -131,7 +142,7 @@ impl Primary {
         out.push(Effect::Send(Message { to: link.member.clone(), target, body }));
     }
 
-    fn target(&self, handle: ChunkHandle) -> Target {
+    pub(super) fn target(&self, handle: ChunkHandle) -> Target {
         let left_ms = u32::try_from(MEMBER_SILENT_MS.0).unwrap_or(u32::MAX);
         Target { handle, version: self.version, epoch: self.epoch, left_ms }
     }
@@ -200,6 +211,9 @@ impl Replica {
         if answer.version != primary.version {
             return;
         }
+        if let Said::Equalise(pass) = answer.said {
+            return self.pass_answered(now, pass, answer.member, answer.result, out);
+        }
         let last = primary.last;
         let (uid, session) = (answer.member.chunkserver, answer.member.session);
         let Some(link) = primary.links.get_mut(&uid) else { return };
@@ -213,8 +227,11 @@ impl Replica {
         match answer.result.map_err(|error| (error.kind, error.message)) {
             // A lost notice does no harm: the next order tells, and so does the end of the lease.
             Ok(_) if matches!(answer.said, Said::Committed(_)) => link.hear(now),
-            Ok(_) => {
+            Ok(response) => {
                 link.hear(now);
+                if let DataResponse::Applied { short_of_space, .. } = response {
+                    link.short_of_space = short_of_space;
+                }
                 link.acknowledged = link.acknowledged.max(serial.min(last));
                 primary.catch_up(handle, uid, committed, now, out);
                 self.commit_acknowledged(now, out);
@@ -234,12 +251,13 @@ impl Replica {
     }
 
     /// A member will never acknowledge: nothing more can be committed under this version. The master is asked
-    /// for a raise without it (raise-4); until that comes no mutation is taken.
-    fn member_refused(&mut self, member: ServerUid, why: String, out: &mut Vec<Effect>) {
+    /// for a raise without it (raise-4); until that comes no mutation is taken, and those in flight wait for it.
+    pub(super) fn member_refused(&mut self, member: ServerUid, why: String, out: &mut Vec<Effect>) {
+        let handle = self.handle;
         let Role::Primary(primary) = &mut self.role else { return };
         let version = primary.version;
         primary.phase = Phase::Broken;
-        primary.all_unknown(&format!("member {member} refused: {why}"), out);
+        primary.dismiss(handle, "a member of the lease failed", out);
         let link = primary.links.get_mut(&member);
         let Some(link) = link else { return };
         let run = link.run();

@@ -6,25 +6,30 @@
 
 mod admit;
 mod commit;
+mod equalise;
 mod lease;
 mod members;
+mod teach;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
-use gfs_types::ids::ServerUid;
-use gfs_types::limits::{LEASE_CLOSE_MS, LEASE_IDLE_MS};
+use gfs_types::ids::{ChunkHandle, ServerUid};
+use gfs_types::limits::{LEASE_BRIEF_MS, LEASE_CLOSE_MS, LEASE_IDLE_MS};
 use gfs_types::message::control::Member;
-use gfs_types::message::data::OrderKind;
+use gfs_types::message::data::{DataResponse, OrderKind};
 use gfs_types::time::Instant;
+use gfs_types::{DurationMs, Error};
 
 use crate::effect::Effect;
 use crate::input::Token;
 use crate::replica::LeaseStatus;
+use crate::replica::carried::Carried;
+pub(crate) use admit::paused;
 use members::Link;
+use teach::School;
 
 /// A lease and everything under way in it.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub(crate) struct Primary {
     pub(crate) last: SerialNumber,
     /// Length of the chunk once everything in flight is applied, in bytes: the next append goes here.
     pub(crate) end: u64,
+    /// `HOST:PORT` of this server's data plane: where others read what they lack.
+    source: String,
     /// The other members.
     pub(crate) links: BTreeMap<ServerUid, Link>,
     /// Mutations that are not committed.
@@ -45,11 +52,15 @@ pub(crate) struct Primary {
     /// Bytes of those.
     pub(crate) flight_bytes: u64,
     /// Syncs that wait for what was admitted before them.
-    syncs: Vec<WaitingSync>,
+    pub(crate) syncs: Vec<WaitingSync>,
     /// One sync at a time is in flight; those that come meanwhile share the next one.
     sync_in_flight: bool,
-    /// When a client last asked for something.
+    /// When a client last asked for something, or something else was done.
     used: Instant,
+    /// How long after that it is given up.
+    idle_ms: DurationMs,
+    /// Who learns what the members hold.
+    school: School,
     /// When members that heard of no commit are told (mut-4).
     notice: Option<Instant>,
     /// No waiter's time is out before this.
@@ -59,7 +70,14 @@ pub(crate) struct Primary {
 /// Whether mutations are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Yes.
+    /// Not yet: the members are made equal first.
+    Equalising {
+        /// Since when.
+        since: Instant,
+        /// The members were asked; before that the own replica is made an authority.
+        asked: bool,
+    },
+    /// Yes, unless a learner needs a pause.
     Serving,
     /// No: the lease ends in order when all in flight is committed.
     Closing {
@@ -70,6 +88,16 @@ pub(crate) enum Phase {
     },
     /// No: a member refused for good, nothing can be committed under this version any more.
     Broken,
+}
+
+/// What the master granted.
+pub(crate) struct Grant {
+    pub(crate) version: ChunkVersion,
+    /// All of them, this one included.
+    pub(crate) members: Vec<Member>,
+    pub(crate) until: Instant,
+    /// It ends soon when no client uses it.
+    pub(crate) brief: bool,
 }
 
 /// A mutation that is not committed.
@@ -84,7 +112,7 @@ pub(crate) struct Flight {
 
 /// What those who wait are told when it is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     /// `Committed`.
     Done,
     /// `Appended` here.
@@ -95,14 +123,25 @@ enum Outcome {
 
 /// A client that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Waiter {
-    token: Token,
+pub(crate) struct Waiter {
+    pub(crate) token: Token,
     /// When its time is out.
-    deadline: Instant,
+    pub(crate) deadline: Instant,
+}
+
+impl Outcome {
+    /// The answer when it is committed, and the chunk has this length.
+    pub(crate) fn answer(self, handle: ChunkHandle, length: u64) -> Result<DataResponse, Error> {
+        match self {
+            Self::Done => Ok(DataResponse::Committed { length }),
+            Self::Appended { offset } => Ok(DataResponse::Appended { offset, length }),
+            Self::Full => Err(admit::full(handle)),
+        }
+    }
 }
 
 #[derive(Debug)]
-struct WaitingSync {
+pub(crate) struct WaitingSync {
     waiter: Waiter,
     /// What was admitted before it.
     after: SerialNumber,
@@ -110,26 +149,32 @@ struct WaitingSync {
 
 impl Primary {
     pub(crate) fn new(
-        version: ChunkVersion,
+        grant: Grant,
         epoch: MasterEpoch,
-        others: impl Iterator<Item = Member>,
-        until: Instant,
+        me: ServerUid,
         length: u64,
         now: Instant,
     ) -> Self {
+        let Grant { version, members, until, brief } = grant;
+        let (mine, others): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| member.chunkserver == me);
+        let link = |member: Member| (member.chunkserver, Link::new(member, now));
         Self {
             version,
             epoch,
             until,
-            phase: Phase::Serving,
+            phase: Phase::Equalising { since: now, asked: false },
             last: SerialNumber(0),
             end: length,
-            links: others.map(|member| (member.chunkserver, Link::new(member, now))).collect(),
+            source: mine.into_iter().next().map(|member| member.address).unwrap_or_default(),
+            links: others.into_iter().map(link).collect(),
             flight: BTreeMap::new(),
             flight_bytes: 0,
             syncs: Vec::new(),
             sync_in_flight: false,
             used: now,
+            idle_ms: if brief { LEASE_BRIEF_MS } else { LEASE_IDLE_MS },
+            school: School::default(),
             notice: None,
             deadline: None,
         }
@@ -138,26 +183,57 @@ impl Primary {
     pub(crate) fn status(&self, me: ServerUid) -> LeaseStatus {
         let mut members: Vec<_> = self.links.keys().copied().chain([me]).collect();
         members.sort_unstable();
-        let wanted = self.phase == Phase::Serving;
+        let wanted = self.is_wanted();
         LeaseStatus { version: self.version, until: self.until, members, wanted }
     }
 
     /// When something is due that no message will bring.
     pub(crate) fn wakeup(&self, committed: SerialNumber) -> Instant {
-        let idle = self.flight.is_empty() && self.syncs.is_empty();
         let end = match self.phase {
-            Phase::Serving if idle => self.until.min(self.used + LEASE_IDLE_MS),
-            Phase::Serving | Phase::Broken => self.until,
+            Phase::Serving if self.is_idle() => self.until.min(self.used + self.idle_ms),
+            Phase::Equalising { .. } | Phase::Serving | Phase::Broken => self.until,
             Phase::Closing { since, .. } => since + LEASE_CLOSE_MS,
         };
-        let resend = self.links.values().filter_map(|link| link.due(self.last));
+        let equalising = matches!(self.phase, Phase::Equalising { asked: true, .. });
+        let resend = self.links.values().filter_map(|link| match equalising {
+            true => link.equal_due(),
+            false => link.due(self.last),
+        });
         let notice = self.notice.filter(|_| self.links.values().any(|link| link.told < committed));
-        resend.chain(notice).chain(self.deadline).fold(end, Instant::min)
+        let other = notice.into_iter().chain(self.deadline).chain(self.teach_wakeup());
+        resend.chain(other).fold(end, Instant::min)
     }
 
     /// The lease is over without an end in order: what became of the mutations in flight is not known.
-    pub(crate) fn stop(mut self, why: &str, out: &mut Vec<Effect>) {
+    pub(crate) fn stop(mut self, handle: ChunkHandle, why: &str, out: &mut Vec<Effect>) {
+        self.dismiss(handle, why, out);
         self.all_unknown(why, out);
+    }
+
+    /// Takes out who waits for what is applied here, and for syncs, which bring nothing that could be missing.
+    pub(crate) fn take_applied(&mut self, applied: SerialNumber) -> Carried {
+        let mut carried = Carried::default();
+        for (serial, flight) in &mut self.flight {
+            let outcome = flight.outcome;
+            match flight.kind {
+                OrderKind::Sync => carried.syncs.append(&mut flight.waiters),
+                _ if *serial > applied => {}
+                _ => carried.mutations.extend(flight.waiters.drain(..).map(|at| (at, outcome))),
+            }
+        }
+        carried.syncs.extend(self.syncs.drain(..).map(|sync| sync.waiter));
+        carried
+    }
+
+    /// Whether nobody uses the lease, and nobody learns.
+    fn is_idle(&self) -> bool {
+        self.flight.is_empty() && self.syncs.is_empty() && self.school_is_empty()
+    }
+
+    /// Whether it should be extended: not when nothing can be done with it any more.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let open = matches!(self.phase, Phase::Equalising { .. } | Phase::Serving);
+        open && !self.is_sealed()
     }
 
     /// Tells everybody who waits that the outcome is unknown.

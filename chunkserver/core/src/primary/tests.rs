@@ -13,6 +13,10 @@ use gfs_types::message::data::{DataResponse, OrderKind};
 use crate::testing::bench::{Bench, CHUNK, LEASE, append, target, uid, write};
 use crate::{Condition, Effect, Input, MessageBody, Mutation, StoreOp};
 
+mod carried;
+mod equalising;
+mod teaching;
+
 const CHUNK_BYTES: u64 = CHUNK_BYTES_MIN;
 
 fn appended(offset: u64, length: u64) -> Option<Result<DataResponse, gfs_types::ErrorKind>> {
@@ -423,7 +427,7 @@ fn a_member_that_refuses_for_good_ends_the_version() {
     let token = bench.mutate(append(100));
     bench.answers(2, 1, Err(Error::stale("another session")));
     bench.answers(2, 1, Err(Error::stale("another session")));
-    assert_eq!(bench.reply(token), Some(Err(Unknown)));
+    assert_eq!(bench.reply(token), None, "it waits for the raise (raise-4)");
     assert_eq!(bench.told_master().len(), 1, "the master is told once (raise-4)");
     let token = bench.mutate(append(1));
     assert_eq!(bench.reply(token), Some(Err(Stale)));
@@ -434,12 +438,16 @@ fn a_member_that_refuses_for_good_ends_the_version() {
 }
 
 #[test]
-fn a_raise_leaves_what_is_in_flight_undecided() {
+fn a_raise_leaves_what_is_in_flight_undecided_until_the_time_of_those_who_wait_is_out() {
     let mut bench = Bench::primary(&[2]);
     let token = bench.mutate(append(100));
     bench.raise(2, 1);
-    assert_eq!(bench.reply(token), Some(Err(Unknown)));
+    assert_eq!(bench.reply(token), None);
     bench.acknowledges(2, 1);
+    assert_eq!(bench.reply(token), None);
+    let deadline = bench.replica.wakeup().unwrap().ms_since(bench.now).0;
+    bench.after(deadline);
+    assert_eq!(bench.reply(token), Some(Err(Unknown)));
     assert_eq!(bench.shown(), (true, 0), "an acknowledgement of the older version counts no more");
 }
 

@@ -1,15 +1,15 @@
 //! What the master commands: birth, raise, lease, deletion.
 
+use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
-use gfs_types::message::control::{FromChunkserver, Member, RaisedReplica};
+use gfs_types::message::control::{FromChunkserver, LeaseStart, RaisedReplica};
 use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant;
-use gfs_types::{DurationMs, Error};
 
 use super::state::{Condition, Event};
 use super::{Pending, Replica, Role};
 use crate::effect::{Effect, StoreOp};
-use crate::primary::Primary;
+use crate::primary::{Grant, Primary};
 use crate::sequence::Sequence;
 
 impl Replica {
@@ -102,6 +102,11 @@ impl Replica {
                 format!("chunk {handle}: version {promised} was accepted, {version} is lower");
             return Some(Error::stale(text));
         }
+        if self.is_learner() {
+            let text = format!("chunk {handle}: this replica was not made equal under {from}");
+            let taught = self.is_taught(from) && version > from;
+            return (!taught).then(|| Error::stale(text));
+        }
         if self.stored < from {
             let stored = self.stored;
             let text = format!(
@@ -115,7 +120,7 @@ impl Replica {
     /// From here on every order of a lower version is refused, before the new one is on disk.
     fn accept(&mut self, version: ChunkVersion, epoch: MasterEpoch, out: &mut Vec<Effect>) {
         let error = format!("chunk {}: version {version} was raised meanwhile", self.handle);
-        self.stop_following(&error, out);
+        self.carry_over(&error, out);
         self.promised = version;
         self.epoch = epoch;
         self.raised = None;
@@ -154,35 +159,33 @@ impl Replica {
     pub(super) fn grant(
         &mut self,
         now: Instant,
-        version: ChunkVersion,
-        members: Vec<Member>,
-        lease_ms: DurationMs,
+        grant: Grant,
+        start: LeaseStart,
         out: &mut Vec<Effect>,
     ) {
+        let version = grant.version;
         if matches!(&self.role, Role::Primary(primary) if primary.version == version) {
             return; // The command came twice.
         }
-        let until = self.answered + lease_ms;
+        let sound = self.condition.may_mutate();
+        let authority = self.condition == Condition::Suspect && start == LeaseStart::AllSuspect;
         let takes = matches!(self.role, Role::Ready)
             && version == self.stored
             && version == self.promised
             && version > self.granted
-            && self.condition.may_mutate()
-            && now < until
-            && members.iter().any(|member| self.is_me(member));
+            && (sound || authority)
+            && now < grant.until
+            && grant.members.iter().any(|member| self.is_me(member));
         if !takes {
             self.give_up_at_once(version, out);
             return;
         }
         self.granted = version;
-        // Here equalising (equal-1) will stand between the grant and the first mutation; the master grants
-        // only when all members answered the raise with the same length and digest.
-        self.equal_at_start();
         self.sequence = Sequence::default();
-        let others = members.into_iter().filter(|member| !self.is_me(member));
-        let primary = Primary::new(version, self.epoch, others, until, self.length, now);
+        let me = self.settings.chunkserver;
+        let primary = Primary::new(grant, self.epoch, me, self.length, now);
         self.role = Role::Primary(Box::new(primary));
-        self.take_held(now, out);
+        self.start(now, start, out);
     }
 
     /// The lease is over already, or was never taken.
@@ -220,10 +223,17 @@ impl Replica {
     /// Ends whatever it does under the version it follows. What is in flight stays undecided: no one will
     /// acknowledge it under this version, and the next lease decides what became of it.
     pub(crate) fn stop_following(&mut self, why: &str, out: &mut Vec<Effect>) {
+        self.stop_role(why, out);
+        self.drop_carried(why, out);
+    }
+
+    /// ... but those who wait for what is applied here may go on waiting.
+    pub(super) fn stop_role(&mut self, why: &str, out: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.role, Role::Idle) {
             Role::Idle | Role::Ready => {}
+            Role::Pupil(pupil) => pupil.stop(why, out),
             Role::Secondary(secondary) => secondary.stop(why, out),
-            Role::Primary(primary) => primary.stop(why, out),
+            Role::Primary(primary) => primary.stop(self.handle, why, out),
         }
         self.refuse_held(out);
         self.sequence = Sequence::default();

@@ -9,6 +9,7 @@ use gfs_types::time::Instant;
 use super::{Replica, Role};
 use crate::effect::Effect;
 use crate::input::{Mutation, Token};
+use crate::primary::{Phase, paused};
 
 /// A mutation that waits for the grant, its bytes with the shell.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,13 @@ impl Replica {
             && self.condition.may_mutate()
             && target.version == self.stored
             && target.version == self.promised
+    }
+
+    /// Whether this replica leads, and will take mutations when its members are equal.
+    pub(crate) fn is_equalising(&self, target: &Target) -> bool {
+        let equalising = matches!(&self.role, Role::Primary(primary)
+            if matches!(primary.phase, Phase::Equalising { .. }));
+        equalising && target.version == self.stored && target.epoch >= self.epoch
     }
 
     /// Keeps a mutation for a moment. Bounded as mutations in flight are.
@@ -47,16 +55,17 @@ impl Replica {
     }
 
     /// The grant came: what was held is next, in the order in which it came.
-    pub(super) fn take_held(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    pub(crate) fn take_held(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for held in std::mem::take(&mut self.held) {
             self.mutate(now, held.token, &held.target, held.mutation, out);
         }
     }
 
-    /// Somebody else leads, or nobody does.
+    /// Somebody else leads, or nobody does; or this replica, but not yet.
     pub(crate) fn refuse_held(&mut self, out: &mut Vec<Effect>) {
+        let waits = matches!(&self.role, Role::Primary(_));
         for held in std::mem::take(&mut self.held) {
-            let result = Err(self.not_primary());
+            let result = Err(if waits { paused(self.handle) } else { self.not_primary() });
             out.push(Effect::Reply { token: held.token, result });
         }
     }

@@ -109,8 +109,8 @@ impl Replica {
     pub(super) fn acknowledge(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let through = self.sequence.acknowledged();
         match &mut self.role {
-            Role::Idle | Role::Ready => {}
-            Role::Secondary(secondary) => secondary.acknowledge(through, out),
+            Role::Idle | Role::Ready | Role::Pupil(_) => {}
+            Role::Secondary(secondary) => secondary.acknowledge(through, self.short_of_space, out),
             Role::Primary(_) => self.commit_acknowledged(now, out),
         }
     }
@@ -118,6 +118,7 @@ impl Replica {
     /// Time went by.
     pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.expire_held(now, out);
+        self.expire_carried(now, out);
         if matches!(self.role, Role::Primary(_)) {
             self.primary_tick(now, out);
         }
@@ -129,8 +130,15 @@ impl Replica {
     }
 
     /// Bad bytes were found. The replica goes on with what it does: the master is told and decides.
-    pub(super) fn damaged(&mut self, _why: &str, out: &mut Vec<Effect>) {
-        if self.condition.reported().is_some() && self.condition != Condition::Corrupt {
+    pub(super) fn damaged(&mut self, why: &str, out: &mut Vec<Effect>) {
+        self.drop_carried(why, out);
+        if let Role::Pupil(pupil) = &mut self.role {
+            pupil.doubt(out);
+        }
+        // A copy that is being made durable would call it good again.
+        let cleared = self.pending.values().any(Pending::clears);
+        let known = self.condition == Condition::Corrupt && !cleared;
+        if self.condition.reported().is_some() && !known {
             self.become_after(Event::Damaged);
             self.store(StoreOp::MarkCorrupt, Pending::Corrupt, out);
         }

@@ -2,7 +2,9 @@
 //!
 //! [`Replica::step`] only says who answers for which input; the decisions stand in the modules.
 
+pub(crate) mod carried;
 mod commands;
+pub(crate) mod equalise;
 mod held;
 mod local;
 mod requests;
@@ -22,9 +24,9 @@ use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant;
 
 use crate::effect::{Effect, StoreOp};
-use crate::input::{Input, Ticket, Token};
+use crate::input::{Copied, Input, Job, Ticket, Token};
 use crate::invariants;
-use crate::primary::Primary;
+use crate::primary::{Grant, Primary};
 use crate::secondary::Secondary;
 use crate::sequence::Sequence;
 use crate::view::{self, View};
@@ -77,6 +79,8 @@ pub(crate) enum Role {
     Idle,
     /// The version is stored; a lease or a first order will come.
     Ready,
+    /// It is made equal to a primary, or was and waits for the raise that takes it in.
+    Pupil(equalise::Pupil),
     /// It obeys a primary.
     Secondary(Secondary),
     /// It decides the order.
@@ -100,8 +104,17 @@ pub(crate) enum Pending {
     Sync { version: ChunkVersion, serial: SerialNumber },
     End { version: ChunkVersion, serial: SerialNumber },
     FlushReplica { token: Token },
+    Equalised { job: Job, copied: Copied, part: equalise::Part },
+    Authority { version: ChunkVersion },
     Corrupt,
     Delete { version: ChunkVersion },
+}
+
+impl Pending {
+    /// Whether the disk will call the replica good.
+    fn clears(&self) -> bool {
+        matches!(self, Self::Equalised { .. } | Self::Authority { .. })
+    }
 }
 
 /// One replica. Not there (`Absent`) is a state like any other.
@@ -135,10 +148,15 @@ pub struct Replica {
     pub(crate) granted: ChunkVersion,
     /// Mutations that came before the grant.
     pub(crate) held: Vec<held::Held>,
+    /// Who waits for mutations of a lease that a raise ended.
+    pub(crate) carried: carried::Carried,
+    /// The last write said that this disk is short of space: what is in flight fits, more may not.
+    pub(crate) short_of_space: bool,
     /// When a local write that found no space is tried again.
     pub(crate) retry: Option<Instant>,
     pub(crate) pending: BTreeMap<Ticket, Pending>,
     pub(crate) tickets: u64,
+    pub(crate) jobs: u64,
 }
 
 /// A local write that found no space is tried again after this time.
@@ -167,9 +185,12 @@ impl Replica {
             raised: None,
             granted: ChunkVersion(0),
             held: Vec::new(),
+            carried: carried::Carried::default(),
+            short_of_space: false,
             retry: None,
             pending: BTreeMap::new(),
             tickets: 0,
+            jobs: 0,
         }
     }
 
@@ -213,16 +234,21 @@ impl Replica {
                 self.create(now, version, epoch, chunk_size, out);
             }
             Input::Raise { version, from, epoch } => self.raise(now, version, from, epoch, out),
-            Input::Grant { version, members, lease_ms, start: _, brief: _ } => {
-                self.grant(now, version, members, lease_ms, out);
+            Input::Grant { version, members, lease_ms, start, brief } => {
+                let until = self.answered + lease_ms;
+                self.grant(now, Grant { version, members, until, brief }, start, out);
             }
-            // Equalising is not built yet: whoever asks for it is told.
-            Input::Teach { .. } | Input::Copied { .. } => {}
-            Input::Equalise { token, .. }
-            | Input::ReadOut { token, .. }
-            | Input::Piece { token, .. } => {
-                out.push(Effect::Reply { token, result: Err(self.not_primary()) });
+            Input::Teach { version, learner } => self.teach(now, version, learner, out),
+            Input::Equalise { token, target, from, equalise } => {
+                self.equalise(token, &target, from, equalise, out);
             }
+            Input::ReadOut { token, target, from, what } => {
+                self.read_out(token, &target, from, what, out);
+            }
+            Input::Piece { token, job, offset, length } => {
+                self.piece(token, job, offset, length, out);
+            }
+            Input::Copied { job, result } => self.copied(job, result, out),
             Input::Revoke { version } => self.revoke(now, version, out),
             Input::Delete { version } => self.delete(version, out),
             Input::Extended { version, until } => self.extend(version, until),
@@ -238,11 +264,12 @@ impl Replica {
                 self.learn_committed(token, &target, from, serial, length, out);
             }
             Input::MemberAnswered(answer) => self.member_answered(now, answer, out),
-            Input::Applied { version, serial, result, short_of_space: _ } => {
+            Input::Applied { version, serial, result, short_of_space } => {
+                self.short_of_space = short_of_space;
                 self.applied(now, version, serial, result, out);
             }
             Input::StoreDone { ticket, result } => self.store_done(now, ticket, result, out),
-            Input::BlockMismatch => self.damaged("a block does not match its checksum", out),
+            Input::BlockMismatch => self.block_mismatch(out),
             Input::Tick => self.tick(now, out),
             Input::Shutdown => self.shutdown(now, out),
         }
@@ -255,9 +282,10 @@ impl Replica {
     pub fn wakeup(&self) -> Option<Instant> {
         let role = match &self.role {
             Role::Primary(primary) => Some(primary.wakeup(self.committed.serial)),
-            Role::Idle | Role::Ready | Role::Secondary(_) => None,
+            Role::Idle | Role::Ready | Role::Pupil(_) | Role::Secondary(_) => None,
         };
-        role.into_iter().chain(self.retry).chain(self.held_until()).min()
+        let waiting = self.held_until().into_iter().chain(self.carried_until());
+        role.into_iter().chain(self.retry).chain(waiting).min()
     }
 
     /// What the master should know of it; `None` while there is nothing.
@@ -273,8 +301,18 @@ impl Replica {
     pub fn lease(&self) -> Option<LeaseStatus> {
         match &self.role {
             Role::Primary(primary) => Some(primary.status(self.settings.chunkserver)),
-            Role::Idle | Role::Ready | Role::Secondary(_) => None,
+            Role::Idle | Role::Ready | Role::Pupil(_) | Role::Secondary(_) => None,
         }
+    }
+
+    /// Whether mutations that need more room should wait: its own disk, or that of a member, is short of space.
+    #[must_use]
+    pub fn is_short_of_space(&self) -> bool {
+        let member = match &self.role {
+            Role::Primary(primary) => primary.links.values().any(|link| link.short_of_space),
+            _ => false,
+        };
+        self.short_of_space || member
     }
 
     /// What it is.

@@ -38,6 +38,8 @@ pub enum Event {
     ProcessRestart,
     /// The machine started again.
     MachineRestart,
+    /// A block of another replica is about to be put here.
+    Repairing,
     /// Every block was made equal to the authority's.
     Equalised,
     /// A block does not match its checksum, or the disk failed.
@@ -60,12 +62,15 @@ pub const TRANSITIONS: &[(Condition, Event, Condition)] = &[
     (Clean, Event::Raised, Unclean),
     (Clean, Event::ProcessRestart, Clean),
     (Clean, Event::MachineRestart, Clean),
+    (Clean, Event::Repairing, Suspect),
+    (Clean, Event::Equalised, Unclean),
     (Clean, Event::Damaged, Corrupt),
     (Clean, Event::Delete, Deleting),
     (Unclean, Event::Raised, Unclean),
     (Unclean, Event::Ended, Clean),
     (Unclean, Event::ProcessRestart, Unclean),
     (Unclean, Event::MachineRestart, Suspect),
+    (Unclean, Event::Repairing, Suspect),
     (Unclean, Event::Equalised, Unclean),
     (Unclean, Event::Damaged, Corrupt),
     (Unclean, Event::Delete, Deleting),

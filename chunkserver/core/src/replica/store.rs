@@ -32,6 +32,12 @@ impl Replica {
             Pending::FlushReplica { token } => {
                 out.push(Effect::Reply { token, result: result.map(|_| DataResponse::Done) });
             }
+            Pending::Equalised { job, copied, part } => {
+                self.equalised(job, copied, part, result, out);
+            }
+            Pending::Authority { version } => {
+                self.authority_stored(now, version, result.map(drop), out);
+            }
             Pending::Corrupt => {}
             Pending::Delete { version } => self.deleted(version, result.map(drop), out),
         }
@@ -104,7 +110,7 @@ impl Replica {
     }
 
     /// What was ordered to be on disk is not, and never will be acknowledged under this version.
-    fn flush_failed(&mut self, version: ChunkVersion, why: &str, out: &mut Vec<Effect>) {
+    pub(crate) fn flush_failed(&mut self, version: ChunkVersion, why: &str, out: &mut Vec<Effect>) {
         match version == self.promised {
             true => self.broken(why, out),
             false => self.damaged(why, out),

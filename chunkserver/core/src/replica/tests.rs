@@ -10,6 +10,8 @@ use crate::input::Peer;
 use crate::secondary::GAP_MAX;
 use crate::testing::bench::{Bench, CHUNK, PRIMARY, append, bytes, order, settings, target};
 
+mod equalising;
+
 fn found(state: ReplicaState, overwritten: bool) -> Bench {
     let found = Recovered {
         version: ChunkVersion(3),

@@ -4,14 +4,14 @@ use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::limits::CHUNK_BYTES_MIN;
 use gfs_types::message::control::{FromChunkserver, LeaseStart, Member};
-use gfs_types::message::data::{DataResponse, DataSource, Order, OrderKind, Target};
+use gfs_types::message::data::{DataResponse, DataSource, Equalise, Order, OrderKind, Target};
 use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant;
 use gfs_types::{DurationMs, Error, ErrorKind};
 
 use crate::{
-    Effect, Input, MemberAnswer, Message, MessageBody, Mutation, Peer, Replica, Said, Settings,
-    StoreOp, Ticket, Token, View,
+    Copied, Effect, Input, Job, MemberAnswer, Message, MessageBody, Mutation, Peer, ReadOut,
+    Replica, Said, Settings, StoreOp, Ticket, Token, View,
 };
 
 pub(crate) const CHUNK: ChunkHandle = ChunkHandle(7);
@@ -94,10 +94,101 @@ impl Bench {
     }
 
     pub(crate) fn grant(&mut self, version: u64, others: &[u128]) {
+        self.grant_as(version, others, LeaseStart::Equal, false);
+    }
+
+    pub(crate) fn grant_as(
+        &mut self,
+        version: u64,
+        others: &[u128],
+        start: LeaseStart,
+        brief: bool,
+    ) {
         let members = [1].iter().chain(others).map(|number| member(*number)).collect();
         let version = ChunkVersion(version);
-        let (start, brief) = (LeaseStart::Equal, false);
         self.step(Input::Grant { version, members, lease_ms: LEASE, start, brief });
+    }
+
+    pub(crate) fn teach(&mut self, version: u64, learner: u128) {
+        let (version, learner) = (ChunkVersion(version), member(learner));
+        self.step(Input::Teach { version, learner });
+    }
+
+    /// A primary wants this replica equal.
+    pub(crate) fn equalise(&mut self, from: Peer, target: Target, last: bool) -> Token {
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        let equalise = Equalise { source: "primary:7500".to_owned(), last };
+        self.step(Input::Equalise { token, target, from, equalise });
+        token
+    }
+
+    pub(crate) fn piece(&mut self, job: Job, offset: u64, length: u64) -> Token {
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        self.step(Input::Piece { token, job, offset, length });
+        token
+    }
+
+    /// The copy is done; the source has this length, and the digest of all that is made durable on the bench, or another.
+    pub(crate) fn copied(&mut self, job: Job, length: u64, digest: u32, copied_bytes: u64) {
+        let result = Ok(Copied { length, digest, copied_bytes });
+        self.step(Input::Copied { job, result });
+    }
+
+    /// The member or learner answers a pass.
+    pub(crate) fn equalised(
+        &mut self,
+        number: u128,
+        version: u64,
+        pass: u64,
+        result: Result<u64, Error>,
+    ) {
+        self.step(Input::MemberAnswered(MemberAnswer {
+            member: Peer { chunkserver: uid(number), session: ProcessSession(1) },
+            version: ChunkVersion(version),
+            said: Said::Equalise(pass),
+            result: result.map(|copied_bytes| DataResponse::Equalised { copied_bytes }),
+        }));
+    }
+
+    /// Somebody reads what is here, to become equal.
+    pub(crate) fn reads_out(&mut self, number: u128, version: u64, what: ReadOut) -> bool {
+        self.tokens += 1;
+        let (token, target) = (Token(self.tokens), target(version));
+        let from = Peer { chunkserver: uid(number), session: ProcessSession(1) };
+        self.step(Input::ReadOut { token, target, from, what });
+        self.effects.contains(&Effect::ReadOut { token, what })
+    }
+
+    /// The passes asked of a member or learner: number, and whether the last.
+    pub(crate) fn passes(&self, number: u128) -> Vec<(u64, bool)> {
+        let to = |message: &Message| message.to.chunkserver == uid(number);
+        let passes = self.sent().into_iter().filter(to).filter_map(|message| match message.body {
+            MessageBody::Equalise { pass, equalise } => Some((pass, equalise.last)),
+            MessageBody::Order { .. } | MessageBody::Committed { .. } => None,
+        });
+        passes.collect()
+    }
+
+    /// The copies begun: which, and whether every block is read.
+    pub(crate) fn copies(&self) -> Vec<(Job, bool)> {
+        let copies = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Copy { job, check_all, .. } => Some((*job, *check_all)),
+            _ => None,
+        });
+        copies.collect()
+    }
+
+    /// What the master was told of a learner.
+    pub(crate) fn taught(&self) -> Vec<(u128, Result<(), ErrorKind>)> {
+        let taught = self.told_master().into_iter().filter_map(|message| match message {
+            FromChunkserver::LearnerTaught { learner, result, .. } => {
+                Some((learner.0, result.map_err(|error| error.kind)))
+            }
+            _ => None,
+        });
+        taught.collect()
     }
 
     pub(crate) fn raise(&mut self, version: u64, from: u64) {
@@ -158,7 +249,10 @@ impl Bench {
             member: Peer { chunkserver: uid(number), session: ProcessSession(1) },
             version: ChunkVersion(1),
             said: Said::Order(SerialNumber(serial)),
-            result: result.map(|()| DataResponse::Done),
+            result: result.map(|()| DataResponse::Applied {
+                serial: SerialNumber(serial),
+                short_of_space: false,
+            }),
         }));
     }
 

@@ -1,0 +1,76 @@
+//! Mutations that a primary had applied when a raise came (raise-4, mut-3). If it leads again, and nobody else made it equal
+//! in between, they are on every new member as soon as those are equal to it: then they are answered, and not ordered again.
+
+use gfs_types::Error;
+use gfs_types::time::Instant;
+
+use super::{Replica, Role};
+use crate::effect::Effect;
+use crate::primary::{Outcome, Waiter};
+
+/// Who waits across a raise.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// For mutations that are applied here, in their order.
+    pub(crate) mutations: Vec<(Waiter, Outcome)>,
+    /// For a sync: it is one of the next lease.
+    pub(crate) syncs: Vec<Waiter>,
+}
+
+impl Carried {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mutations.is_empty() && self.syncs.is_empty()
+    }
+
+    fn waiters(&self) -> impl Iterator<Item = &Waiter> {
+        self.mutations.iter().map(|(waiter, _)| waiter).chain(&self.syncs)
+    }
+}
+
+impl Replica {
+    /// A raise comes: those who wait for what is applied here go on waiting, the others are told that nobody knows.
+    pub(super) fn carry_over(&mut self, why: &str, out: &mut Vec<Effect>) {
+        let applied = self.sequence.applied();
+        if let Role::Primary(primary) = &mut self.role {
+            let mut carried = primary.take_applied(applied);
+            self.carried.mutations.append(&mut carried.mutations);
+            self.carried.syncs.append(&mut carried.syncs);
+        }
+        self.stop_role(why, out);
+    }
+
+    /// All members are equal to this replica: what was carried is on all of them.
+    pub(crate) fn answer_carried(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let carried = std::mem::take(&mut self.carried);
+        for (waiter, outcome) in carried.mutations {
+            let result = outcome.answer(self.handle, self.committed.length);
+            out.push(Effect::Reply { token: waiter.token, result });
+        }
+        for waiter in carried.syncs {
+            self.wait_for_sync(now, waiter, out);
+        }
+    }
+
+    /// Somebody else decides what became of them.
+    pub(crate) fn drop_carried(&mut self, why: &str, out: &mut Vec<Effect>) {
+        for waiter in std::mem::take(&mut self.carried).waiters() {
+            out.push(Effect::Reply { token: waiter.token, result: Err(Error::unknown(why)) });
+        }
+    }
+
+    pub(super) fn expire_carried(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let late = |waiter: &Waiter| waiter.deadline <= now;
+        let carried = &mut self.carried;
+        let mutations = carried.mutations.extract_if(.., |(waiter, _)| late(waiter));
+        let mut expired: Vec<_> = mutations.map(|(waiter, _)| waiter).collect();
+        expired.extend(carried.syncs.extract_if(.., |waiter| late(waiter)));
+        for waiter in expired {
+            let error = Error::unknown("no new lease was granted in time");
+            out.push(Effect::Reply { token: waiter.token, result: Err(error) });
+        }
+    }
+
+    pub(super) fn carried_until(&self) -> Option<Instant> {
+        self.carried.waiters().map(|waiter| waiter.deadline).min()
+    }
+}
