@@ -250,6 +250,8 @@ fn list(fs: &dyn Fs, dir: &Path) -> std::io::Result<Vec<ChunkHandle>> {
                 _ => warn!(path = %folder.join(&name).display(), "not a chunk file, left alone"),
             }
         }
+        // A killed process may have made or removed a name and not synced it: what is reported now must stay so.
+        fs.sync_dir(&folder)?;
     }
     Ok(handles)
 }

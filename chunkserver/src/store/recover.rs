@@ -44,6 +44,11 @@ pub(super) fn recover(
         doing: format!("recovering chunk {handle}"),
         source,
     };
+    if !header.clean || header.suspect || header.corrupt {
+        // A killed process may not have synced what is read here: a power loss must not take back a version that is reported,
+        // nor a redo record that is laid over the file.
+        file.sync_data().map_err(|source| StoreError::Fatal { handle, source })?;
+    }
     if header.clean {
         let damaged = check_length(file, header.base).map_err(io)?;
         return Ok(Recovered { end: header.base, header, damaged });

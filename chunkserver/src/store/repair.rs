@@ -97,7 +97,8 @@ impl Store {
     fn repairable(&self, handle: ChunkHandle) -> Result<(Arc<Chunk>, Arc<dyn File>), StoreError> {
         let known = match self.chunk(handle) {
             Ok((chunk, file)) => {
-                if chunk.repairable.load(Ordering::Acquire) {
+                // One that ended clean meanwhile must not look so half-way.
+                if chunk.repairable.load(Ordering::Acquire) && chunk.is_ready(false) {
                     return Ok((chunk, file));
                 }
                 if file.len().map_err(|error| chunk.io(error))? >= DATA_AT {

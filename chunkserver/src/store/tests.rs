@@ -8,3 +8,4 @@ mod model;
 mod random;
 mod repair;
 mod tear;
+mod world;

@@ -8,7 +8,7 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::BLOCK_BYTES;
 
-use super::model::{CHUNK_BYTES, HANDLE, Model, Op, config, open, pattern};
+use super::model::{CHUNK_BYTES, HANDLE, config, open, pattern};
 use super::tear::TearFs;
 use crate::store::{Payload, Store, StoreConfig, StoreError};
 
@@ -184,13 +184,13 @@ fn a_failed_sync_is_fatal() {
 #[test]
 fn a_failed_write_closes_the_replica_until_a_restart_recovers_it() {
     let (fs, store) = store();
-    let mut model = Model { version: 1, ..Model::default() };
-    model.act(&store, Op::Append(1000)).unwrap();
-    model = model.run(Op::Append(1000)).pop().unwrap();
+    put(&store, 0, 1000).unwrap();
     fs.fail_nth(Operation::Write, 2);
-    assert!(model.act(&store, Op::Append(70_000)).is_err());
+    assert!(put(&store, 1000, 70_000).is_err());
     assert_eq!(store.pad(HANDLE, 5000).unwrap_err().kind(), ErrorKind::Internal);
-    model.check(&open(fs.kill()).unwrap().0).unwrap();
+    let (store, _) = open(fs.kill()).unwrap();
+    assert_eq!(store.read_verified(HANDLE, 0..1000, 1000).unwrap(), pattern(1, 1000));
+    assert_eq!(store.replica(HANDLE).unwrap().length, 1000);
 }
 
 #[test]
