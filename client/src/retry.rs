@@ -128,7 +128,8 @@ impl Backoff {
         Self { attempt: 0, random: seed | 1 }
     }
 
-    /// The next pause in milliseconds, at least what the server asked for.
+    /// The next pause in milliseconds, at least what the server asked for, and spread over half of that again: it asks
+    /// many for the same.
     pub(crate) fn pause_ms(&mut self, retry_after_ms: u32) -> u64 {
         let full = (PAUSE_MS_MIN << self.attempt.min(10)).min(PAUSE_MS_MAX);
         self.attempt = self.attempt.saturating_add(1);
@@ -136,7 +137,8 @@ impl Backoff {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        (full / 2 + self.random % (full / 2 + 1)).max(u64::from(retry_after_ms))
+        let asked = u64::from(retry_after_ms);
+        (full / 2 + self.random % (full / 2 + 1)).max(asked + self.random % (asked / 2 + 1))
     }
 
     /// Something went well.
@@ -214,7 +216,10 @@ mod tests {
             let pause = backoff.pause_ms(0);
             assert!(pause >= full / 2 && pause <= full, "{pause} at attempt {attempt}");
         }
-        assert_eq!(backoff.pause_ms(4_000), 4_000);
+        let asked: Vec<u64> = (0..20).map(|_| backoff.pause_ms(4_000)).collect();
+        assert!(asked.iter().all(|pause| (4_000..=6_000).contains(pause)), "{asked:?}");
+        assert!(asked.windows(2).any(|pair| pair[0] != pair[1]), "{asked:?}");
+        assert!(backoff.pause_ms(u32::MAX) >= u64::from(u32::MAX));
         backoff.reset();
         assert!(backoff.pause_ms(0) <= 10);
     }

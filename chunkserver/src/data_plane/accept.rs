@@ -1,17 +1,18 @@
 //! Connections coming in: how many, and the threads that serve them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gfs_types::Error;
 use socket2::SockRef;
 use tracing::{debug, warn};
 
+use super::guests::Guests;
 use super::pushes::Pushes;
 use super::socket::{prepare, timed_out};
 use super::{Bounds, Identity, Parts, connection, handshake};
@@ -23,6 +24,10 @@ use crate::store::Store;
 const STACK_BYTES: usize = 256 << 10;
 /// How often the accepting thread looks up from its wait.
 const TICK: Duration = Duration::from_millis(500);
+/// A connection that was refused stays open for this long, so that the refusal arrives.
+const LINGER: Duration = Duration::from_millis(100);
+/// Refused connections that linger; when more come, the oldest goes.
+const REFUSED_MAX: usize = 256;
 
 /// What all connections share.
 pub(super) struct Shared {
@@ -31,6 +36,7 @@ pub(super) struct Shared {
     pub store: Arc<Store>,
     pub driver: DriverHandle,
     pub pushes: Arc<Pushes>,
+    pub guests: Arc<Guests>,
     pub metrics: Arc<Metrics>,
     ending: AtomicBool,
     open: Mutex<Open>,
@@ -72,6 +78,7 @@ impl DataPlane {
             store,
             driver,
             pushes,
+            guests: Arc::default(),
             metrics,
             ending: AtomicBool::new(false),
             open: Mutex::default(),
@@ -99,10 +106,13 @@ impl DataPlane {
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut refused = Refused::default();
     while !shared.is_ending() {
-        match listener.accept() {
+        let accepted = listener.accept();
+        refused.let_go(Instant::now());
+        match accepted {
             Ok((stream, from)) => {
-                if let Err(error) = admit(shared, stream) {
+                if let Err(error) = admit(shared, stream, &mut refused) {
                     debug!(%from, %error, "connection not served");
                 }
             }
@@ -116,7 +126,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 /// Starts a thread for a connection, if there may be one more.
-fn admit(shared: &Arc<Shared>, stream: TcpStream) -> io::Result<()> {
+fn admit(shared: &Arc<Shared>, stream: TcpStream, refused: &mut Refused) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     prepare(&stream, shared.bounds.stall)?;
     let max = shared.bounds.connections_max;
@@ -125,7 +135,7 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream) -> io::Result<()> {
         let mut open = shared.open();
         if open.sockets.len() >= max {
             drop(open);
-            return refuse(shared, &socket, max);
+            return refused.take(shared, socket, max);
         }
         open.next += 1;
         let number = open.next;
@@ -139,11 +149,11 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream) -> io::Result<()> {
 }
 
 fn serve(shared: &Shared, socket: Arc<TcpStream>) {
-    match handshake::accept(&socket, &shared.identity, shared.bounds.handshake) {
-        Ok(peer) => {
+    match handshake::accept(&socket, shared) {
+        Ok((peer, visit)) => {
             // The handshake shortened it.
             if socket.set_read_timeout(Some(shared.bounds.stall)).is_ok() {
-                connection::serve(shared, &socket, peer);
+                connection::serve(shared, &socket, peer, visit);
             }
         }
         Err(error) => {
@@ -153,27 +163,47 @@ fn serve(shared: &Shared, socket: Arc<TcpStream>) {
     }
 }
 
-fn refuse(shared: &Shared, socket: &TcpStream, max: usize) -> io::Result<()> {
-    let me = shared.identity.me;
-    let mut error =
-        Error::busy(format!("chunkserver {me} has {max} connections, which is its limit"));
-    error.retry_after_ms = 1000;
-    handshake::refuse(socket, error);
-    linger(socket);
-    Err(io::Error::other("the limit of connections is reached"))
-}
-
 /// Lets the refusal arrive: closing with unread bytes would take it back.
 fn linger(socket: &TcpStream) {
     let read_away = || -> io::Result<()> {
         socket.shutdown(Shutdown::Write)?;
-        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        socket.set_read_timeout(Some(LINGER))?;
         let mut bytes = [0; 4096];
         io::Read::read(&mut &*socket, &mut bytes)?;
         Ok(())
     };
     // Whoever it was may be gone.
     let _ = read_away();
+}
+
+/// Connections past the limit, until their refusal has arrived. Nobody waits for them: others want to be accepted.
+#[derive(Default)]
+struct Refused(VecDeque<(Instant, Arc<TcpStream>)>);
+
+impl Refused {
+    fn take(&mut self, shared: &Shared, socket: Arc<TcpStream>, max: usize) -> io::Result<()> {
+        let me = shared.identity.me;
+        let text = format!("chunkserver {me} has {max} connections, which is its limit");
+        // The buffer of a fresh connection takes it at once.
+        handshake::refuse(&socket, Error { retry_after_ms: 1_000, ..Error::busy(text) });
+        socket.shutdown(Shutdown::Write)?;
+        socket.set_nonblocking(true)?;
+        if self.0.len() >= REFUSED_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((Instant::now() + LINGER, socket));
+        Err(io::Error::other("the limit of connections is reached"))
+    }
+
+    fn let_go(&mut self, now: Instant) {
+        while self.0.front().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, socket)) = self.0.pop_front() {
+                let mut bytes = [0; 4096];
+                // As in `linger`.
+                let _ = io::Read::read(&mut &*socket, &mut bytes);
+            }
+        }
+    }
 }
 
 /// A connection's place among the open ones; free again when dropped.

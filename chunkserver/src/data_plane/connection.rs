@@ -18,10 +18,11 @@ use tracing::{debug, warn};
 
 use super::accept::Shared;
 use super::forward::Downstream;
+use super::guests::{Asked, Visit};
 use super::read;
 use super::receive::{BadBlock, receive, skip};
 use super::replies::Replies;
-use super::socket::timed_out;
+use super::socket::{Paced, timed_out};
 use crate::driver::{ReplyTo, Request};
 use crate::store::{Part, Payload};
 
@@ -31,18 +32,21 @@ const READ_AHEAD_BYTES: usize = 16 << 10;
 struct Connection<'a> {
     shared: &'a Shared,
     peer: Hello,
-    reader: BufReader<&'a TcpStream>,
+    visit: Visit,
+    reader: BufReader<Paced<'a>>,
     replies: Arc<Replies>,
     downstream: Downstream,
 }
 
 /// Serves a connection until its end.
-pub(super) fn serve(shared: &Shared, socket: &Arc<TcpStream>, peer: Hello) {
-    let replies = Replies::new(socket.clone());
+pub(super) fn serve(shared: &Shared, socket: &Arc<TcpStream>, peer: Hello, visit: Visit) {
+    let stall = shared.bounds.stall;
+    let replies = Replies::new(socket.clone(), stall);
     let mut connection = Connection {
         shared,
         peer,
-        reader: BufReader::with_capacity(READ_AHEAD_BYTES, socket),
+        visit,
+        reader: BufReader::with_capacity(READ_AHEAD_BYTES, Paced::new(socket, stall)),
         replies: replies.clone(),
         downstream: Downstream::default(),
     };
@@ -72,6 +76,7 @@ impl Connection<'_> {
     /// Waits for a frame, however long; false at the end.
     fn wait(&mut self) -> io::Result<bool> {
         loop {
+            self.reader.get_mut().begin();
             match self.reader.fill_buf() {
                 Ok(bytes) => return Ok(!bytes.is_empty()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -152,6 +157,13 @@ impl Connection<'_> {
             DataRequest::Verify { .. } | DataRequest::Copy { .. } => self.replies.owe_alone()?,
             _ => self.replies.owe()?,
         }
+        let asked = match self.admit(head) {
+            Ok(asked) => asked,
+            Err(error) => {
+                self.replies.put_plain(head.id, op, Err(error));
+                return skip(&mut self.reader, head.payload_bytes.into());
+            }
+        };
         let inline = match self.inline(head)? {
             Ok(inline) => inline,
             Err(error) => {
@@ -161,12 +173,25 @@ impl Connection<'_> {
         };
         match self.request(head, inline) {
             Ok((request, used)) => {
-                let reply = self.reply_to(head.id, op, used);
+                let reply = self.reply_to(head.id, op, used, asked);
                 self.shared.driver.submit(head.target, request, reply);
             }
             Err(error) => self.replies.put_plain(head.id, op, Err(error)),
         }
         Ok(())
+    }
+
+    /// Whether there is room for a request of this peer, before its bytes are taken.
+    fn admit(&self, head: &RequestHead) -> Result<Asked, Error> {
+        let bytes = head.payload_bytes;
+        let is_order = matches!(head.request, DataRequest::Order(_));
+        if !is_order && u64::from(bytes) > INLINE_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "{bytes} bytes inside a request: more than {INLINE_BYTES_MAX} are pushed ahead"
+            )));
+        }
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.visit.ask(bytes, self.shared.driver.waiting(head.target.handle))
     }
 
     /// The payload of the frame, verified.
@@ -197,15 +222,6 @@ impl Connection<'_> {
             DataSource::Inline => None,
         };
         Ok(match head.request {
-            DataRequest::Write { source: DataSource::Inline, .. }
-            | DataRequest::Append { source: DataSource::Inline, .. }
-                if u64::from(head.payload_bytes) > INLINE_BYTES_MAX =>
-            {
-                let bytes = head.payload_bytes;
-                return Err(Error::invalid(format!(
-                    "{bytes} bytes inside a request: more than {INLINE_BYTES_MAX} are pushed ahead"
-                )));
-            }
             DataRequest::Write { offset, length, source } => {
                 let data = self.data(source, length, inline)?;
                 (Request::Write { offset, source, data }, used(source, length))
@@ -287,10 +303,11 @@ impl Connection<'_> {
     }
 
     /// Answers over this connection, and lets go of pushed data that has had its effect.
-    fn reply_to(&self, id: u64, op: Op, used: Option<(DataId, u64)>) -> ReplyTo {
+    fn reply_to(&self, id: u64, op: Op, used: Option<(DataId, u64)>, asked: Asked) -> ReplyTo {
         let replies = self.replies.clone();
         let pushes = self.shared.pushes.clone();
         Box::new(move |answer| {
+            drop(asked);
             if let (Ok(_), Some((data, length))) = (&answer.reply.result, used) {
                 pushes.used(data, length);
             }

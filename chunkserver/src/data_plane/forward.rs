@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use gfs_protocol::frame::blocking::read_head;
 use gfs_protocol::frame::{Head, Op, ReplyHead, RequestHead, encode_request};
-use gfs_types::Error;
 use gfs_types::ids::{DataId, ProcessSession, ServerUid};
+use gfs_types::limits::MEMBER_SILENT_MS;
 use gfs_types::message::data::{DataRequest, DataResponse, Hop};
+use gfs_types::{Error, ErrorKind};
 use tracing::warn;
 
 use super::accept::Shared;
@@ -26,6 +27,9 @@ use super::socket::connect;
 const STACK_BYTES: usize = 128 << 10;
 /// A next server that failed is not tried again for this long.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A next server that takes nothing for this long is given up: it must not hold up who pushes, and gets the data from the
+/// primary.
+const TAKES: Duration = Duration::from_millis(MEMBER_SILENT_MS.0);
 
 /// Servers that one connection passes data on to; the links of others end first.
 const LINKS_MAX: usize = 32;
@@ -154,8 +158,10 @@ impl Link {
         let socket = connect(&hop.address, bounds.stall).map_err(failed)?;
         let any = ProcessSession(0);
         let peer = hop.chunkserver;
-        handshake::introduce(&socket, &shared.identity, peer, any, bounds.handshake)?;
+        let limit = bounds.handshake.min(TAKES);
+        handshake::introduce(&socket, &shared.identity, peer, any, limit)?;
         socket.set_read_timeout(Some(bounds.stall)).map_err(failed)?;
+        socket.set_write_timeout(Some(bounds.stall.min(TAKES))).map_err(failed)?;
         let socket = Arc::new(socket);
         let open = Mutex::new(Some(BTreeMap::new()));
         let waits = Arc::new(Waits { open, replies: replies.clone() });
@@ -177,7 +183,9 @@ fn listen(socket: &TcpStream, waits: &Waits) {
     let mut reader = BufReader::new(socket);
     while let Ok(Some((_, Head::Reply(reply)))) = read_head(&mut reader) {
         let ReplyHead { id, reply, .. } = reply;
-        if let Err(error) = reply.result {
+        if let Err(error) = reply.result
+            && error.kind != ErrorKind::Busy
+        {
             warn!(%error, "the next server did not take a push");
         }
         waits.note(id, |wait| wait.beyond = true);

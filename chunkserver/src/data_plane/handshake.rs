@@ -11,16 +11,22 @@ use gfs_types::ids::{ProcessSession, ServerUid};
 use gfs_types::message::data::{Hello, PROTOCOL_VERSION};
 
 use super::Identity;
+use super::accept::Shared;
+use super::guests::Visit;
 use super::socket::Deadline;
 
 /// Hears who connects and answers. An error was told to the other end where that was possible.
-pub(super) fn accept(
-    stream: &TcpStream,
-    identity: &Identity,
-    limit: Duration,
-) -> Result<Hello, Error> {
-    let answer = hear(stream, limit).and_then(|hello| judge(&hello, identity).map(|()| hello));
-    let mine = answer.clone().map(|_| identity.hello(ServerUid(0), ProcessSession(0)));
+pub(super) fn accept(stream: &TcpStream, shared: &Shared) -> Result<(Hello, Visit), Error> {
+    let identity = &shared.identity;
+    let answer = hear(stream, shared.bounds.handshake).and_then(|hello| {
+        judge(&hello, identity)?;
+        let visit = shared.guests.enter(&hello)?;
+        Ok((hello, visit))
+    });
+    let mine = match &answer {
+        Ok(_) => Ok(identity.hello(ServerUid(0), ProcessSession(0))),
+        Err(error) => Err(error.clone()),
+    };
     send(stream, &encode_hello_reply(&mine)?)?;
     answer
 }

@@ -8,6 +8,7 @@
 //! | Module | Question |
 //! |---|---|
 //! | `accept` | who may connect, and how many? |
+//! | `guests` | how much may one peer have at once? |
 //! | `handshake` | do both ends speak of the same cluster, server and run? |
 //! | `connection` | what is asked, and where does it go? |
 //! | `receive` | are the bytes that came the bytes that were sent? |
@@ -22,6 +23,7 @@ mod accept;
 mod connection;
 mod copy;
 mod forward;
+mod guests;
 mod handshake;
 mod peers;
 mod pool;
@@ -37,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gfs_types::ids::{ClusterUid, ProcessSession, ServerUid};
-use gfs_types::limits::{CONNECTIONS_MAX, HANDSHAKE_MS, PUSHED_BYTES_MAX};
+use gfs_types::limits::{CONNECTIONS_MAX, FRAME_MS, HANDSHAKE_MS, PUSHED_BYTES_MAX};
 
 pub use accept::DataPlane;
 pub use peers::PeerLinks;
@@ -66,7 +68,7 @@ pub struct Bounds {
     pub pushed_bytes_max: u64,
     /// Time for a new connection to say who it is.
     pub handshake: Duration,
-    /// A peer that takes or sends nothing for this long in the middle of a frame is given up.
+    /// A peer that needs longer to send or take a frame is given up.
     pub stall: Duration,
 }
 
@@ -76,7 +78,7 @@ impl Default for Bounds {
             connections_max: CONNECTIONS_MAX,
             pushed_bytes_max: PUSHED_BYTES_MAX,
             handshake: Duration::from_millis(HANDSHAKE_MS.0),
-            stall: Duration::from_secs(30),
+            stall: Duration::from_millis(FRAME_MS.0),
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::driver::Clock;
 use crate::metrics::Metrics;
 use crate::store::{Part, Payload};
 
+/// Less counts as so much: a name takes room too, however little it names.
+const LEAST_BYTES: usize = 4 << 10;
+
 #[derive(Debug)]
 struct Held {
     book: PushBuffer,
@@ -41,7 +44,7 @@ impl Pushes {
         let mut held = self.lock();
         self.drop_aged(&mut held);
         held.parts.remove(&data);
-        held.book.hold(self.clock.now(), data, memory(bytes) as u64)?;
+        held.book.hold(self.clock.now(), data, memory(bytes).max(LEAST_BYTES) as u64)?;
         held.parts.insert(data, None);
         self.metrics.push_buffer(held.book.bytes());
         Ok(())
@@ -149,7 +152,7 @@ mod tests {
         let pushes = pushes(2 * FRAME_BYTES_MAX);
         push(&pushes, 1, FRAME_BYTES_MAX);
         push(&pushes, 2, FRAME_BYTES_MAX);
-        let error = pushes.announce(DataId { client: 1, seq: 3 }, 1).unwrap_err();
+        let error = pushes.announce(DataId { client: 1, seq: 3 }, 0).unwrap_err();
         assert_eq!(error.kind, gfs_types::ErrorKind::Busy);
         assert!(error.retry_after_ms > 0);
         pushes.failed(DataId { client: 1, seq: 2 });

@@ -1,7 +1,8 @@
 //! Plain reads: from the published view, past the driver.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use gfs_protocol::checksum::crc32c;
 use gfs_protocol::frame::{Op, RequestHead, encode_reply};
@@ -12,6 +13,7 @@ use rustix::net::SendFlags;
 
 use super::accept::Shared;
 use super::replies::Replies;
+use super::socket::write_all;
 use crate::driver::DriverHandle;
 use crate::store::{ReadPlan, Store, is_lost};
 
@@ -50,7 +52,7 @@ pub(super) fn serve(
     let reply = encode_reply(head.id, Op::Read, &reply, payload, &checksums);
     let reply = reply.map_err(io::Error::other)?;
     shared.metrics.read(bytes);
-    let sent = replies.write(|socket| send(socket, &reply, &found));
+    let sent = replies.write(|socket| send(socket, &reply, &found, shared.bounds.stall));
     if sent.as_ref().is_err_and(is_lost) {
         shared.driver.doubt(head.target, begins..begins + bytes);
     }
@@ -100,26 +102,30 @@ fn find(
     Ok((found, committed))
 }
 
-fn send(mut socket: &TcpStream, head: &[u8], found: &Found) -> io::Result<()> {
+fn send(socket: &TcpStream, head: &[u8], found: &Found, stall: Duration) -> io::Result<()> {
     match found {
-        Found::Bytes(bytes) => socket.write_all(&[head, bytes].concat()),
+        Found::Bytes(bytes) => write_all(socket, &[head, bytes].concat(), stall),
         Found::Blocks(plan) if plan.file.as_fd().is_none() => {
-            socket.write_all(&[head, &plan.read()?].concat())
+            write_all(socket, &[head, &plan.read()?].concat(), stall)
         }
         Found::Blocks(plan) => {
             // The head waits in the kernel for the bytes behind it.
             let sent = rustix::net::send(socket, head, SendFlags::MORE | SendFlags::NOSIGNAL)?;
-            socket.write_all(&head[sent..])?;
-            send_file(socket, plan)
+            write_all(socket, &head[sent..], stall)?;
+            send_file(socket, plan, stall)
         }
     }
 }
 
-fn send_file(socket: &TcpStream, plan: &ReadPlan) -> io::Result<()> {
+fn send_file(socket: &TcpStream, plan: &ReadPlan, stall: Duration) -> io::Result<()> {
     let Some(file) = plan.file.as_fd() else { return Err(io::ErrorKind::Unsupported.into()) };
     let mut offset = plan.file_offset;
     let end = plan.file_offset + plan.length;
+    let began = Instant::now();
     while offset < end {
+        if began.elapsed() > stall {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         let left = usize::try_from(end - offset).map_err(io::Error::other)?;
         match rustix::fs::sendfile(socket, file, Some(&mut offset), left) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -2,10 +2,11 @@
 //! whatever order they come.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gfs_protocol::frame::{Op, encode_reply};
@@ -13,6 +14,7 @@ use gfs_types::Error;
 use gfs_types::limits::CONNECTION_REQUESTS_MAX;
 use gfs_types::message::data::{DataReply, DataResponse};
 
+use super::socket::write_all;
 use crate::driver::Answer;
 
 const STACK_BYTES: usize = 128 << 10;
@@ -63,6 +65,8 @@ impl Queue {
 #[derive(Debug)]
 pub(super) struct Replies {
     socket: Arc<TcpStream>,
+    /// Time for the peer to take a frame, or several small ones.
+    stall: Duration,
     /// Held while a frame is written, so that frames do not mix.
     writing: Mutex<()>,
     queue: Mutex<Queue>,
@@ -70,9 +74,10 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    pub(super) fn new(socket: Arc<TcpStream>) -> Arc<Self> {
+    pub(super) fn new(socket: Arc<TcpStream>, stall: Duration) -> Arc<Self> {
         Arc::new(Self {
             socket,
+            stall,
             writing: Mutex::default(),
             queue: Mutex::default(),
             changed: Condvar::new(),
@@ -132,7 +137,7 @@ impl Replies {
     /// Writes an answer without payload here and now.
     pub(super) fn write_plain(&self, id: u64, op: Op, error: Error) -> io::Result<()> {
         let head = head(id, op, &plain(Err(error)));
-        self.write(|mut socket| socket.write_all(&head))
+        self.write(|socket| write_all(socket, &head, self.stall))
     }
 
     /// Ends the connection, both ways.
@@ -150,7 +155,7 @@ impl Replies {
         while let Some(frames) = self.next() {
             let count = frames.len();
             let bytes = frames.iter().map(|(head, payload)| head.len() + payload.len()).sum();
-            if self.write(|socket| write_all(socket, frames)).is_err() {
+            if self.write(|socket| write_frames(socket, frames, self.stall)).is_err() {
                 return;
             }
             self.queue().sent(count, bytes);
@@ -173,17 +178,21 @@ impl Replies {
 }
 
 /// Several small frames at once, large ones alone.
-fn write_all(mut socket: &TcpStream, frames: VecDeque<(Vec<u8>, Bytes)>) -> io::Result<()> {
+fn write_frames(
+    socket: &TcpStream,
+    frames: VecDeque<(Vec<u8>, Bytes)>,
+    stall: Duration,
+) -> io::Result<()> {
     let mut batch = Vec::new();
     for (head, payload) in frames {
         batch.extend_from_slice(&head);
         batch.extend_from_slice(&payload);
         if batch.len() >= BATCH_BYTES {
-            socket.write_all(&batch)?;
+            write_all(socket, &batch, stall)?;
             batch.clear();
         }
     }
-    socket.write_all(&batch)
+    write_all(socket, &batch, stall)
 }
 
 pub(super) fn plain(result: Result<DataResponse, Error>) -> Answer {

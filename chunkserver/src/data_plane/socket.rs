@@ -1,6 +1,6 @@
 //! Sockets as the data plane wants them.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,58 @@ pub(super) fn connect(address: &str, stall: Duration) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+/// The bytes of a socket, read no more slowly than a frame in `limit`: a peer that sends a byte now and then would keep
+/// a thread and a buffer for days. Only waiting for the peer counts, not what is done between the reads.
+pub(super) struct Paced<'a> {
+    stream: &'a TcpStream,
+    limit: Duration,
+    waited: Duration,
+}
+
+impl<'a> Paced<'a> {
+    pub(super) fn new(stream: &'a TcpStream, limit: Duration) -> Self {
+        Self { stream, limit, waited: Duration::ZERO }
+    }
+
+    /// A new frame begins.
+    pub(super) fn begin(&mut self) {
+        self.waited = Duration::ZERO;
+    }
+}
+
+impl Read for Paced<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.waited > self.limit {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let began = Instant::now();
+        let outcome = self.stream.read(buffer);
+        self.waited += began.elapsed();
+        outcome
+    }
+}
+
+/// Writes all of it to a peer that takes it no more slowly than in `limit`.
+pub(super) fn write_all(
+    mut stream: &TcpStream,
+    mut bytes: &[u8],
+    limit: Duration,
+) -> io::Result<()> {
+    let began = Instant::now();
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if !bytes.is_empty() && began.elapsed() > limit {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(())
 }
 
 /// Whether a read or write came to its timeout.

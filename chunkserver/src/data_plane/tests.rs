@@ -3,6 +3,7 @@
 mod cluster;
 mod copying;
 mod frames;
+mod greedy;
 mod hello;
 mod pushing;
 mod reading;

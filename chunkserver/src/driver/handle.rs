@@ -100,6 +100,12 @@ impl DriverHandle {
         self.submit(target, Request::Verify { offset, length }, Box::new(drop));
     }
 
+    /// Requests that wait where those for this chunk go.
+    #[must_use]
+    pub fn waiting(&self, handle: ChunkHandle) -> usize {
+        self.lanes[self.shard_of(handle)].requests.load(Ordering::Relaxed)
+    }
+
     /// What became of a message to a member: its answer, or why there is none.
     pub fn peer_answered(&self, ticket: PeerTicket, result: Result<DataResponse, Error>) {
         self.send(ticket.handle, Work::PeerAnswered { ticket, result });

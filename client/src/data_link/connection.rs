@@ -14,7 +14,7 @@ use gfs_types::message::data::{Hello, PROTOCOL_VERSION};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::gather::Gather;
@@ -37,9 +37,11 @@ pub(super) struct Peer {
     pub(super) cluster: ClusterUid,
     pub(super) chunkserver: ServerUid,
     pub(super) address: String,
+    /// Requests on their way at once: more wait here, and the server need not refuse them.
+    pub(super) requests_max: usize,
 }
 
-type Waiting = BTreeMap<u64, oneshot::Sender<Result<Answer, Failure>>>;
+type Waiting = BTreeMap<u64, (oneshot::Sender<Result<Answer, Failure>>, OwnedSemaphorePermit)>;
 
 /// Requests without a reply; `None` once the connection is over.
 type Pending = Arc<Mutex<Option<Waiting>>>;
@@ -98,7 +100,7 @@ async fn greet(
         cluster: peer.cluster,
         me: peer.me,
         peer: peer.chunkserver,
-        session: ProcessSession(1),
+        session: ProcessSession(0),
         peer_session: ProcessSession(0),
     };
     let bytes = frame::encode_hello(&hello).map_err(broken)?;
@@ -131,13 +133,13 @@ async fn serve(peer: &Peer, stream: TcpStream, first: Call, calls: &mut mpsc::Re
     let pending: Pending = Arc::new(Mutex::new(Some(BTreeMap::new())));
     let mut replies = tokio::spawn(receive(input, Arc::clone(&pending)));
     let end = tokio::select! {
-        end = send(output, first, calls, &pending) => end,
+        end = send(output, first, calls, &pending, peer.requests_max) => end,
         end = &mut replies => end.unwrap_or_else(|error| error.to_string()),
     };
     replies.abort();
     let text = format!("chunkserver {} at {}: {end}", peer.chunkserver, peer.address);
     tracing::debug!(text, "a data connection ended");
-    for (_, reply) in lock(&pending).take().unwrap_or_default() {
+    for (reply, _) in lock(&pending).take().unwrap_or_default().into_values() {
         let _ = reply.send(Err(Failure::Lost(text.clone())));
     }
 }
@@ -148,7 +150,9 @@ async fn send(
     first: Call,
     calls: &mut mpsc::Receiver<Call>,
     pending: &Pending,
+    requests_max: usize,
 ) -> String {
+    let free = Arc::new(Semaphore::new(requests_max));
     let mut next_id = 1u64;
     let mut next = Some(first);
     loop {
@@ -164,10 +168,14 @@ async fn send(
             },
         };
         let mut gather = Gather::default();
-        add(call, &mut next_id, &mut gather, pending);
+        let Ok(place) = Arc::clone(&free).acquire_owned().await else {
+            return "the client is closing".to_owned();
+        };
+        add(call, place, &mut next_id, &mut gather, pending);
         for _ in 1..GATHERED_MAX {
+            let Ok(place) = Arc::clone(&free).try_acquire_owned() else { break };
             let Ok(call) = calls.try_recv() else { break };
-            add(call, &mut next_id, &mut gather, pending);
+            add(call, place, &mut next_id, &mut gather, pending);
         }
         if let Err(error) = output.write_all_buf(&mut gather).await {
             return error.to_string();
@@ -176,7 +184,13 @@ async fn send(
 }
 
 /// Puts a call's frame to those to be written, unless its caller has gone.
-fn add(call: Call, next_id: &mut u64, gather: &mut Gather, pending: &Pending) {
+fn add(
+    call: Call,
+    place: OwnedSemaphorePermit,
+    next_id: &mut u64,
+    gather: &mut Gather,
+    pending: &Pending,
+) {
     if call.reply.is_closed() {
         return;
     }
@@ -196,7 +210,7 @@ fn add(call: Call, next_id: &mut u64, gather: &mut Gather, pending: &Pending) {
     if let Some(waiting) = lock(pending).as_mut() {
         *next_id += 1;
         call.sent.store(true, Ordering::Relaxed);
-        waiting.insert(id, call.reply);
+        waiting.insert(id, (call.reply, place));
         gather.push(Bytes::from(head));
         gather.push(call.payload);
     }
@@ -225,7 +239,7 @@ async fn receive_one(
     };
     let payload = read_payload(input, header.payload_bytes as usize).await?;
     let waiting = lock(pending).as_mut().and_then(|waiting| waiting.remove(&head.id));
-    if let Some(reply) = waiting {
+    if let Some((reply, _)) = waiting {
         // The caller may have given up meanwhile.
         let _ = reply.send(answer(head, payload));
     }
@@ -270,4 +284,75 @@ async fn read_payload(
         }
     }
     Ok(payload.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use gfs_types::fence::{ChunkVersion, MasterEpoch};
+    use gfs_types::ids::ChunkHandle;
+    use gfs_types::message::data::{DataReply, DataRequest, DataResponse, Target};
+
+    use super::*;
+
+    const MAX: usize = 5;
+    const SERVER: ServerUid = ServerUid(2);
+
+    /// A server that answers nothing by itself.
+    async fn greeted(listener: &tokio::net::TcpListener) -> TcpStream {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let Some((_, Head::Hello(hello))) = read_head(&mut stream).await.unwrap() else {
+            panic!("no hello")
+        };
+        assert_eq!(hello.session, ProcessSession(0), "a client has no session");
+        let answer = Hello { me: SERVER, peer: ServerUid(0), ..hello };
+        stream.write_all(&frame::encode_hello_reply(&Ok(answer)).unwrap()).await.unwrap();
+        stream
+    }
+
+    fn call() -> (Call, oneshot::Receiver<Result<Answer, Failure>>) {
+        let (reply, answer) = oneshot::channel();
+        let (handle, version) = (ChunkHandle(1), ChunkVersion(1));
+        let call = Call {
+            target: Target { handle, version, epoch: MasterEpoch(1), left_ms: 0 },
+            request: DataRequest::Inspect,
+            payload: Bytes::new(),
+            checksums: Vec::new(),
+            deadline: Instant::now() + Duration::from_secs(60),
+            sent: Arc::default(),
+            reply,
+        };
+        (call, answer)
+    }
+
+    #[tokio::test]
+    async fn one_past_the_limit_is_sent_when_another_is_answered() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let cluster = ClusterUid(1);
+        let peer =
+            Peer { me: ServerUid(1), cluster, chunkserver: SERVER, address, requests_max: MAX };
+        let (queue, calls) = mpsc::channel(2 * MAX);
+        let (all, mut answers): (Vec<_>, Vec<_>) = (0..=MAX).map(|_| call()).unzip();
+        for call in all {
+            queue.send(call).await.unwrap();
+        }
+        tokio::spawn(run(peer, calls));
+        let mut server = greeted(&listener).await;
+        for id in 1..=MAX as u64 {
+            let Some((_, Head::Request(head))) = read_head(&mut server).await.unwrap() else {
+                panic!("no request")
+            };
+            assert_eq!(head.id, id);
+        }
+        let early = timeout(Duration::from_millis(50), read_head(&mut server)).await;
+        assert!(early.is_err(), "{early:?}");
+        let reply = DataReply { result: Ok(DataResponse::Done) };
+        let bytes = frame::encode_reply(3, frame::Op::Inspect, &reply, 0, &[]).unwrap();
+        server.write_all(&bytes).await.unwrap();
+        assert!(answers.remove(2).await.unwrap().is_ok());
+        let Some((_, Head::Request(head))) = read_head(&mut server).await.unwrap() else {
+            panic!("no request")
+        };
+        assert_eq!(head.id, MAX as u64 + 1);
+    }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gfs_types::ids::{ClusterUid, ServerUid};
+use gfs_types::limits::LANE_REQUESTS_MAX;
 use gfs_types::message::client::ReplicaLocation;
 use gfs_types::message::data::{DataRequest, DataResponse, Target};
 use tokio::sync::{mpsc, oneshot};
@@ -155,6 +156,10 @@ impl DataLinks {
             cluster: self.cluster,
             chunkserver: key.chunkserver,
             address: key.address.clone(),
+            requests_max: match key.lane {
+                Lane::Mutate => 2 * LANE_REQUESTS_MAX,
+                Lane::Push | Lane::Read | Lane::Flush => LANE_REQUESTS_MAX,
+            },
         };
         tokio::spawn(connection::run(peer, calls));
         queues.insert(key.clone(), queue.clone());

@@ -45,8 +45,8 @@ pub(super) async fn run(
         let problem = match connected {
             Ok(connection) => {
                 state.connected(connection.welcome.clone());
-                backoff.reset();
-                match serve(connection, &mut calls, &mut pending, &mut next_id).await {
+                match serve(connection, &mut calls, &mut pending, &mut next_id, &mut backoff).await
+                {
                     Ended::Idle => return,
                     Ended::Broken(problem) => problem,
                 }
@@ -74,6 +74,7 @@ async fn serve(
     calls: &mut mpsc::Receiver<Call>,
     pending: &mut Pending,
     next_id: &mut u64,
+    backoff: &mut Backoff,
 ) -> Ended {
     let Connection { welcome, out, mut inbound } = connection;
     let lowest = welcome.record.epoch;
@@ -101,6 +102,8 @@ async fn serve(
                     if let Err(problem) = receive(message, lowest, pending) {
                         return Ended::Broken(problem);
                     }
+                    // Not before: a master that lets in and ends at once must not be asked in a tight loop.
+                    backoff.reset();
                 }
                 Ok(None) => return Ended::Broken("the master closed the stream".to_owned()),
                 Err(status) => return Ended::Broken(format!("the stream broke: {}", status.message())),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ServerUid};
+use gfs_types::limits::EVIDENCE_BYTES_MAX;
 use gfs_types::message::client::{ChunkLocation, ReplicaLocation};
 use gfs_types::topology::Topology;
 use gfs_types::{Error as WireError, ErrorKind};
@@ -98,6 +99,8 @@ pub(crate) struct Session {
     chunk: Option<ChunkLocation>,
     /// Replicas that brought nothing; true for those found corrupt.
     failed: BTreeMap<ServerUid, bool>,
+    /// When those that are busy want to be asked again.
+    retry_after_ms: u32,
     primary_first: bool,
     refreshed: bool,
     backoff: Backoff,
@@ -118,6 +121,7 @@ impl Session {
             seen_length: 0,
             chunk: None,
             failed: BTreeMap::new(),
+            retry_after_ms: 0,
             primary_first: false,
             refreshed: false,
             backoff: Backoff::new(seed),
@@ -194,7 +198,8 @@ impl Session {
             self.last = format!("no replica of chunk {} is known yet", chunk.handle);
         }
         self.failed.retain(|_, corrupt| *corrupt);
-        self.pause(0);
+        let retry_after_ms = std::mem::take(&mut self.retry_after_ms);
+        self.pause(retry_after_ms);
     }
 
     fn answered(&mut self, answer: Answer) {
@@ -243,6 +248,7 @@ impl Session {
         failure.text().clone_into(&mut self.last);
         let Step::Ask(question) = self.step.clone() else { return };
         let uid = question.replica.chunkserver;
+        self.retry_after_ms = self.retry_after_ms.max(failure.retry_after_ms());
         match failure {
             Failure::Mismatch(_) if !question.verify => {
                 self.ask(question.chunk, question.replica, true);
@@ -253,7 +259,7 @@ impl Session {
                     handle: question.chunk.handle,
                     version: question.chunk.version,
                     chunkserver: uid,
-                    evidence: error.message.clone(),
+                    evidence: error.message.chars().take(EVIDENCE_BYTES_MAX / 4).collect(),
                 });
                 self.exclude(uid, true);
                 return;
@@ -327,6 +333,18 @@ mod tests {
         assert_eq!((question.offset, question.length), (3, 4));
         session.on(answer(b"abcd", 100));
         assert_eq!(*session.step(), Step::Done(vec![Bytes::from_static(b"abcd")], 0));
+    }
+
+    #[test]
+    fn when_all_are_busy_the_one_that_asks_for_most_time_is_heard() {
+        let mut session = session(0, 4);
+        located(&mut session);
+        for retry_after_ms in [700, 900, 0] {
+            let busy = WireError { retry_after_ms, ..WireError::busy("full") };
+            session.on(Event::Answered(Err(Failure::Refused(busy))));
+        }
+        let Step::Pause(pause) = session.step() else { panic!("{:?}", session.step()) };
+        assert!((900..=1_350).contains(pause), "{pause}");
     }
 
     #[test]

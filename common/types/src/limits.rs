@@ -75,6 +75,21 @@ pub const PUSHED_BYTES_MAX: u64 = 256 << 20;
 pub const PUSHED_AGE_MS: DurationMs = DurationMs(60_000);
 /// Connections a server accepts.
 pub const CONNECTIONS_MAX: usize = 4096;
+/// Connections of one client to one chunkserver: it needs four.
+pub const CLIENT_CONNECTIONS_MAX: usize = 32;
+/// Connections of one chunkserver to another: one for each client that pushes through it.
+pub const SERVER_CONNECTIONS_MAX: usize = 1024;
+/// Requests of one client that a chunkserver works on at once, reads aside: one client must not fill the queue of a chunk.
+pub const CLIENT_REQUESTS_MAX: usize = 256;
+/// Requests on their way on one of a client's four connections to a chunkserver, and twice as many where mutations go:
+/// so a client asks no more of it than it takes.
+pub const LANE_REQUESTS_MAX: usize = CLIENT_REQUESTS_MAX / 4;
+/// Bytes of what a reader says about a replica that it found corrupt.
+pub const EVIDENCE_BYTES_MAX: usize = 4 << 10;
+/// Bytes inside requests of clients that a chunkserver holds until they are answered.
+pub const REQUEST_BYTES_MAX: usize = 256 << 20;
+/// A frame whose peer sends or takes it more slowly than in this time ends its connection: 35 KB/s for the largest.
+pub const FRAME_MS: DurationMs = DurationMs(30_000);
 /// Mutations of one chunk that wait for its primary.
 pub const CHUNK_MUTATIONS_MAX: usize = 1024;
 /// Requests that wait for one thread of a chunkserver's driver, over all of its chunks.

@@ -106,7 +106,10 @@ impl Server {
     }
 
     pub(super) fn grant(&self, members: &[&Server]) {
-        let members = members.iter().map(|server| server.member()).collect();
+        self.grant_to(members.iter().map(|server| server.member()).collect());
+    }
+
+    pub(super) fn grant_to(&self, members: Vec<Member>) {
         let (start, brief) = (LeaseStart::Equal, false);
         let lease_ms = DurationMs(600_000);
         let input = Input::Grant { version: VERSION, members, lease_ms, start, brief };

@@ -69,16 +69,17 @@ fn bytes_that_changed_on_the_way_are_refused_by_name_and_the_connection_goes_on(
     let mut client = Client::connect(&servers[0]);
     let payload = pattern(1, 200_000);
     let push = DataRequest::Push { data: data(1), chain: Vec::new(), offset: 0 };
-    for request in [push, DataRequest::Append { length: 200_000, source: DataSource::Inline }] {
-        let mut frame = client.frame(&request, &payload);
-        let at = frame.len() - 100_000;
+    let append = DataRequest::Append { length: 65_000, source: DataSource::Inline };
+    for (request, length, block) in [(push, 200_000, "block 1"), (append, 65_000, "block 0")] {
+        let mut frame = client.frame(&request, &payload[..length]);
+        let at = frame.len() - length / 2;
         frame[at] ^= 1;
         client.stream.write_all(&frame).unwrap();
         let error = client.receive().result.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Corrupt);
         let (me, sender) = (servers[0].identity.me.to_string(), "c11e");
         assert!(error.message.contains(&me) && error.message.contains(sender), "{error}");
-        assert!(error.message.contains("block 1"), "{error}");
+        assert!(error.message.contains(block), "{error}");
     }
     assert_eq!(length(&mut client), 0);
     let pushed = DataRequest::Append { length: 200_000, source: DataSource::Pushed(data(1)) };

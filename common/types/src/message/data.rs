@@ -18,7 +18,7 @@ pub struct Hello {
     pub me: ServerUid,
     /// Who is meant to listen; addresses are reused. Zero in the answer.
     pub peer: ServerUid,
-    /// The run of the speaker.
+    /// The run of the speaker; 0 for a client.
     pub session: ProcessSession,
     /// The run of the listener that is meant; 0 takes any.
     pub peer_session: ProcessSession,

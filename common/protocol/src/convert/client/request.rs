@@ -3,6 +3,7 @@
 use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, FileId, RequestId, RequestSeq, ServerUid, SessionId};
+use gfs_types::limits::EVIDENCE_BYTES_MAX;
 use gfs_types::message::client::{Attributes, LeaseTarget, Mutation, Query, Request};
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::WallTime;
@@ -97,6 +98,12 @@ impl TryFrom<pb::ClientRequest> for (u64, Request) {
 }
 
 fn report_from_wire(wire: pb::ReportCorrupt) -> Result<Request> {
+    let bytes = wire.evidence.len();
+    if bytes > EVIDENCE_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "ReportCorrupt.evidence has {bytes} bytes: at most {EVIDENCE_BYTES_MAX} are taken"
+        )));
+    }
     Ok(Request::ReportCorrupt {
         handle: ChunkHandle(wire.handle),
         version: ChunkVersion(wire.version),
@@ -175,5 +182,24 @@ impl From<Attributes> for pb::Attributes {
 impl From<pb::Attributes> for Attributes {
     fn from(wire: pb::Attributes) -> Self {
         Self { modified: WallTime { ms: wire.modified_ms }, executable: wire.executable }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_has_a_limit() {
+        let report = |bytes| {
+            let evidence = "e".repeat(bytes);
+            let (handle, version) = (ChunkHandle(1), ChunkVersion(1));
+            let chunkserver = ServerUid(1);
+            let report = Request::ReportCorrupt { handle, version, chunkserver, evidence };
+            <(u64, Request)>::try_from(pb::ClientRequest::from((1, report)))
+        };
+        assert!(report(EVIDENCE_BYTES_MAX).is_ok());
+        let error = report(EVIDENCE_BYTES_MAX + 1).unwrap_err();
+        assert!(error.message.contains("4097"), "{error}");
     }
 }
