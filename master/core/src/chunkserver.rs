@@ -155,6 +155,9 @@ impl Master {
             teaching: None,
         };
         self.soft.leases.put(held.handle, lease);
+        if self.begun_before(held.handle) {
+            self.soft.repairs.note(step.now, held.handle);
+        }
     }
 
     /// The holder of a lease does not say which runs it was granted with: the ones that are known here, as far as can be told.

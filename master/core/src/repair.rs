@@ -60,15 +60,16 @@ impl Repairs {
 
     /// One came that a chunk may have waited for: it is looked at now.
     pub(crate) fn hasten(&mut self, now: Instant, handle: ChunkHandle) {
-        if let Some(old) = self.chunks.get(&handle) {
-            self.queue.remove(&(old.due, handle));
+        if self.chunks.contains_key(&handle) {
             self.put(handle, Candidate { due: now, delay: FIRST_DELAY_MS });
         }
     }
 
     fn put(&mut self, handle: ChunkHandle, candidate: Candidate) {
+        if let Some(old) = self.chunks.insert(handle, candidate) {
+            self.queue.remove(&(old.due, handle));
+        }
         self.queue.insert((candidate.due, handle));
-        self.chunks.insert(handle, candidate);
     }
 
     /// The first that is due; it stays in the table.
@@ -182,6 +183,12 @@ impl Master {
 
     /// Under a lease the primary makes the members equal; learners are all there is to do.
     fn look_at_leased(&mut self, step: &mut Step<'_>, handle: ChunkHandle) -> Look {
+        if self.begun_before(handle) {
+            let version = self.durable.chunks.get(handle).map(|chunk| chunk.version);
+            self.spend(handle, version.unwrap_or_default());
+            self.advance(step, handle);
+            return Look::Tried;
+        }
         if self.is_teaching(step.now, handle) {
             return Look::Later;
         }
@@ -195,6 +202,13 @@ impl Master {
         let unasked = self.soft.leases.live(step.now, handle).is_some_and(|lease| lease.unasked);
         let later = self.may_learn(handle).next().is_some() && self.is_short(handle);
         if unasked || later { Look::Later } else { Look::Healthy }
+    }
+
+    /// A number was started and nobody waits for the answers: by an earlier process, or the work was dropped. Whoever stored it takes no
+    /// orders under the version of the lease, so that is of no more use.
+    pub(crate) fn begun_before(&self, handle: ChunkHandle) -> bool {
+        let version = self.durable.chunks.get(handle).map(|chunk| chunk.version);
+        self.durable.chunks.started(handle) > version
     }
 
     fn may_begin(&mut self, handle: ChunkHandle) -> bool {

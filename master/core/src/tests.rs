@@ -1,5 +1,6 @@
 //! Tests of the whole core: inputs in, effects out, invariants and replay checked after every step.
 
+mod chaos;
 mod chunks;
 mod control;
 mod dedup;

@@ -131,6 +131,23 @@ fn a_lease_adopted_by_a_new_master_knows_the_runs_that_come() {
     }
 }
 
+#[test]
+fn raise_3_a_raise_found_begun_is_begun_anew_though_its_primary_still_has_the_lease() {
+    let (mut world, file, handle, primary) = settled();
+    world.ask_lease(file, Some(1));
+    world.restart();
+    let members = vec![ServerUid(1), ServerUid(2), ServerUid(3)];
+    let held = HeldLease { handle, version: V1, left_ms: 9_000, members };
+    for uid in 1..=3 {
+        let leases = if uid == primary { vec![held.clone()] } else { Vec::new() };
+        world.register(uid, 1, leases);
+        let version = if uid == primary { 1 } else { 2 };
+        world.page(uid, &[in_state(ReplicaState::Unclean, handle, version)]);
+    }
+    let out = world.after_ms(50);
+    assert_eq!(raises(&world, &out), [(1, 3, 1), (2, 3, 1), (3, 3, 1)]);
+}
+
 /// The lease that follows on these answers of 1, 2 and 3: its primary, and what it starts with.
 fn granted_on(answers: [(u64, u32, ReplicaState); 3]) -> (u128, LeaseStart) {
     let (mut world, file, grant) = World::with_chunk();
