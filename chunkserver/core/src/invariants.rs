@@ -2,6 +2,8 @@
 //!
 //! Checked in production too: a state that cannot be may lose what was acknowledged if it goes on.
 
+use gfs_types::message::data::OrderKind;
+
 use crate::primary::Phase;
 use crate::replica::equalise::Part;
 use crate::replica::state::Condition;
@@ -77,6 +79,7 @@ pub fn check(replica: &Replica) -> Result<(), Violation> {
             let behind = primary.links.values().find(|link| link.acknowledged < committed.serial);
             holds("mut-3", behind.is_none(), &|| format!("committed without {behind:?}"))?;
             let in_flight = primary.flight.len() as u64;
+            // Broken, because a member could not be made equal: mutations of the last lease wait on.
             let equalising = matches!(primary.phase, Phase::Equalising { .. });
             holds(
                 "equal-1",
@@ -84,12 +87,13 @@ pub fn check(replica: &Replica) -> Result<(), Violation> {
                 &|| "mutations before all members are equal".to_owned(),
             )?;
             holds("equal-2", equalising || !suspect, &|| "a suspect replica leads".to_owned())?;
-            holds("mut-3", equalising || replica.carried.is_empty(), &|| {
+            let serving = matches!(primary.phase, Phase::Serving | Phase::Closing { .. });
+            holds("mut-3", !serving || replica.carried.is_empty(), &|| {
                 "somebody waits for a mutation that is committed".to_owned()
             })?;
-            let closing = matches!(primary.phase, Phase::Closing { .. });
-            let sealed = primary.is_sealed() && !closing;
-            holds("equal-4", !sealed || (in_flight == 0 && primary.syncs.is_empty()), &|| {
+            let mutations = || primary.flight.values().any(|flight| flight.kind != OrderKind::End);
+            let sealed = primary.is_sealed();
+            holds("equal-4", !sealed || (primary.syncs.is_empty() && !mutations()), &|| {
                 format!("{in_flight} mutations after a learner was taught")
             })?;
             holds("mut-2", committed.serial.0 + in_flight == primary.last.0, &|| {
