@@ -13,9 +13,10 @@ use crate::clock::Clock;
 use crate::commit::Commit;
 use crate::fatal::Fatal;
 
-/// Inputs that may wait for the driver: more than all of a few busy connections, and no more memory
-/// than anybody minds.
-pub const INPUTS_MAX: usize = 8192;
+/// Inputs that may wait for the driver: two batches, so that it always has the next. Whoever finds the
+/// queue full waits outside with one input, and they come in in turn: clients that ask without end
+/// have no more than so many inputs, and one batch, in front of anybody else's.
+pub const INPUTS_MAX: usize = 2 * BATCH_INPUTS_MAX;
 /// Inputs that are stepped before their effects are handed on.
 const BATCH_INPUTS_MAX: usize = 512;
 
@@ -97,4 +98,62 @@ fn run(
     }
     commit.end();
     master
+}
+
+#[cfg(test)]
+mod tests {
+    use gfs_types::fence::LogPosition;
+
+    use super::*;
+
+    fn input(number: u64) -> Input {
+        Input::CheckpointDone(LogPosition(number))
+    }
+
+    #[tokio::test]
+    async fn one_past_the_limit_waits_until_the_driver_takes_a_batch() {
+        let (sender, mut receiver) = mpsc::channel(INPUTS_MAX);
+        let inputs = Inputs(sender);
+        for number in 0..INPUTS_MAX as u64 {
+            inputs.send(input(number)).await.unwrap();
+        }
+        let mut next = Box::pin(inputs.send(input(0)));
+        assert!(futures::poll!(next.as_mut()).is_pending());
+        receiver.recv().await.unwrap();
+        next.await.unwrap();
+    }
+
+    /// However much the others ask: only what is in the queue, and the batch that comes in with it, goes first.
+    #[tokio::test]
+    async fn who_asks_once_is_not_behind_all_that_others_ask() {
+        const GREEDY: usize = 8;
+        let (sender, mut receiver) = mpsc::channel(INPUTS_MAX);
+        let inputs = Inputs(sender);
+        for _ in 0..GREEDY {
+            let inputs = inputs.clone();
+            tokio::spawn(async move { while inputs.send(input(0)).await.is_ok() {} });
+        }
+        while inputs.0.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let polite = tokio::spawn(async move { inputs.send(input(1)).await });
+        for _ in 0..GREEDY + 1 {
+            tokio::task::yield_now().await;
+        }
+        let mut batch = Vec::new();
+        let mut before = 0;
+        loop {
+            receiver.recv_many(&mut batch, BATCH_INPUTS_MAX).await;
+            for message in batch.drain(..) {
+                if matches!(message, Message::Input(Input::CheckpointDone(LogPosition(1)))) {
+                    polite.await.unwrap().unwrap();
+                    let most = INPUTS_MAX + BATCH_INPUTS_MAX;
+                    assert!(before <= most, "{before} inputs went first");
+                    return;
+                }
+                before += 1;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -13,14 +13,14 @@ use gfs_master_core::{Connection, Effect, Input};
 use gfs_protocol::pb;
 use gfs_types::Error;
 use gfs_types::fence::LogPosition;
-use gfs_types::limits::HANDSHAKE_MS;
-use gfs_types::message::client::{ClientHello, ClientWelcome, Reply, Request};
+use gfs_types::limits::{HANDSHAKE_MS, LIST_PAGE_MAX};
+use gfs_types::message::client::{ClientHello, ClientWelcome, Query, Reply, Request};
 use pb::client_message::Kind as Said;
 use pb::master_message::Kind as Answer;
 use tokio::sync::{oneshot, watch};
 use tonic::{Status, Streaming};
 
-use super::in_flight::{Asked, InFlight};
+use super::in_flight::{Asked, InFlight, PAGE_WEIGHT};
 use super::standing::{Member, Standing};
 use crate::metrics::{Metrics, Operation};
 use crate::outbox::{Outbox, Replies};
@@ -135,7 +135,9 @@ impl Reader {
         let id = wire.id;
         let request = <(u64, Request)>::try_from(wire).map(|(_, request)| request);
         let operation = request.as_ref().ok().map(Operation::of);
-        let slot = self.in_flight.ask(Asked { id, operation, at: Instant::now() }).await.ok()?;
+        let weight = request.as_ref().map_or(1, weight);
+        let asked = Asked { id, operation, at: Instant::now(), weight };
+        let slot = self.in_flight.ask(asked).await.ok()?;
         match self.check(request) {
             Ok(message) => {
                 note(&message);
@@ -167,6 +169,19 @@ impl Reader {
         let connection = self.connection;
         self.outbox.let_out([Effect::Reply { connection, request: slot, reply, after }]);
     }
+}
+
+/// How many ordinary requests the answer to this one counts as.
+fn weight(request: &Request) -> usize {
+    let entries = match request {
+        Request::Query(Query::List { limit, .. } | Query::Trash { limit, .. }) => *limit,
+        Request::Query(Query::Locate { count, .. }) => *count,
+        Request::Query(Query::Status) => LIST_PAGE_MAX,
+        _ => 0,
+    };
+    let page = usize::try_from(LIST_PAGE_MAX).unwrap_or(usize::MAX);
+    let entries = usize::try_from(entries).unwrap_or(page).min(page);
+    1 + entries * (PAGE_WEIGHT - 1) / page
 }
 
 /// What comes down a client's stream.

@@ -18,7 +18,13 @@ pub(super) struct Asked {
     pub(super) operation: Option<Operation>,
     /// When it came.
     pub(super) at: Instant,
+    /// How many ordinary requests its answer counts as.
+    pub(super) weight: usize,
 }
+
+/// An answer with a page of entries or locations: so many requests of a stream may wait for one, and no client that
+/// does not read makes the master hold more of them.
+pub(super) const PAGE_WEIGHT: usize = CONNECTION_REQUESTS_MAX / 16;
 
 /// Requests in flight, each under a number of ours: a client that uses one of its own twice confuses
 /// only itself.
@@ -52,13 +58,14 @@ impl InFlight {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a request and gives our number of it; waits while [`CONNECTION_REQUESTS_MAX`] are in
-    /// flight. So a client that does not take its replies is not read from.
+    /// Notes a request and gives our number of it; waits while requests of [`CONNECTION_REQUESTS_MAX`] are in
+    /// flight, by their weight. So a client that does not take its replies is not read from.
     ///
     /// # Errors
     /// Nobody waits for replies any more.
     pub(super) async fn ask(&self, asked: Asked) -> Result<u64, Gone> {
-        self.free.acquire().await.map_err(|_| Gone)?.forget();
+        let weight = u32::try_from(asked.weight).map_err(|_| Gone)?;
+        self.free.acquire_many(weight).await.map_err(|_| Gone)?.forget();
         let mut slots = self.slots();
         let slot = slots.free.pop().unwrap_or(slots.asked.len());
         if slot == slots.asked.len() {
@@ -75,7 +82,7 @@ impl InFlight {
         let asked = slots.asked.get_mut(slot)?.take()?;
         slots.free.push(slot);
         drop(slots);
-        self.free.add_permits(1);
+        self.free.add_permits(asked.weight);
         Some(asked)
     }
 
@@ -108,7 +115,7 @@ mod tests {
     use super::*;
 
     fn asked(id: u64) -> Asked {
-        Asked { id, operation: None, at: Instant::now() }
+        Asked { id, operation: None, at: Instant::now(), weight: 1 }
     }
 
     #[tokio::test]
@@ -130,6 +137,19 @@ mod tests {
             in_flight.ask(asked(id)).await.unwrap();
         }
         let mut next = Box::pin(in_flight.ask(asked(0)));
+        assert!(futures::poll!(next.as_mut()).is_pending());
+        in_flight.answer(3).unwrap();
+        assert_eq!(next.await, Ok(3));
+    }
+
+    #[tokio::test]
+    async fn a_seventeenth_page_waits_for_an_answer() {
+        let in_flight = InFlight::default();
+        let page = |id| Asked { weight: PAGE_WEIGHT, ..asked(id) };
+        for id in 0..16 {
+            in_flight.ask(page(id)).await.unwrap();
+        }
+        let mut next = Box::pin(in_flight.ask(page(16)));
         assert!(futures::poll!(next.as_mut()).is_pending());
         in_flight.answer(3).unwrap();
         assert_eq!(next.await, Ok(3));
