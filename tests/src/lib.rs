@@ -7,4 +7,5 @@ pub mod cluster;
 pub mod command;
 pub mod decoders;
 pub mod payload;
+pub mod replicas;
 pub mod tree;
