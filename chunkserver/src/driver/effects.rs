@@ -30,7 +30,7 @@ impl Shard {
                 Effect::Drop { through } => self.drop_data(handle, through),
                 Effect::Apply { version, serial, write } => {
                     let result = self.apply(handle, serial, write);
-                    let short_of_space = false;
+                    let short_of_space = self.shared.store.is_short_of_space();
                     let applied = Input::Applied { version, serial, result, short_of_space };
                     effects.extend(self.step_core(handle, applied));
                 }

@@ -166,7 +166,7 @@ fn store_config(
         dir: PathBuf::from(&config.dir),
         cluster: identity.cluster.context("a formatted directory names its cluster")?,
         chunk_size: obeyed.chunk_size(),
-        server: identity.chunkserver.to_string(),
+        server: format!("{} at {}", identity.chunkserver, identity.address),
         boot: store::boot_id().context("the kernel does not tell its boot id")?,
         reserve_bytes: config.reserve.0,
         // A chunk of a small file would hold 64 MiB of the disk: space is taken as the chunk grows.

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use gfs_durable::fs::{File, Fs, Open};
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
+use gfs_types::limits::BLOCK_BYTES;
 use tracing::{info, warn};
 
 use super::chunk::Chunk;
 use super::files::Files;
 use super::header::Header;
-use super::layout::{DATA_AT, End};
+use super::layout::{DATA_AT, END_BYTES, ENDS, ENDS_AT, End, TABLE_AT, entry_at};
 use super::recover::{Recovered, recover};
 use super::room::Room;
 use super::{Bad, Entry, Found, Replica, Store, StoreConfig, StoreError};
@@ -139,7 +140,12 @@ impl Store {
         let new = folder.join(format!("{handle}{ENDING_NEW}"));
         self.fs.create_dir_all(&folder).map_err(io)?;
         let file = self.fs.open(&new, Open::Create).map_err(io)?;
-        fill(&*file, header, self.config.preallocate).map_err(io)?;
+        let filled = fill(&*file, header, self.config.preallocate);
+        if filled.is_err() {
+            // Gives the space back; the first error is the one to tell.
+            let _ = self.fs.remove_file(&new);
+        }
+        filled.map_err(io)?;
         file.sync_all().map_err(fatal)?;
         self.fs.rename(&new, &path(&self.config.dir, handle)).map_err(io)?;
         self.fs.sync_dir(&folder).map_err(fatal)
@@ -217,11 +223,15 @@ impl Store {
     }
 }
 
-/// Both header slots, an empty ring, and zeros up to where the bytes will be.
+/// Both header slots, an empty ring, and zeros up to where the bytes will be. What every replica must write (headers, ends,
+/// checksums) has its space from here on: a version, a flush or the end of a lease needs none, and no mutation finds its
+/// bytes on the disk and no room for their checksums. The redo areas get theirs with the first overwrite.
 fn fill(file: &dyn File, header: &Header, preallocate: bool) -> std::io::Result<()> {
     file.set_len(0)?;
     let whole = if preallocate { DATA_AT + header.chunk_bytes } else { 0 };
     file.allocate(0, whole)?;
+    file.allocate(0, ENDS_AT + ENDS * END_BYTES)?;
+    file.allocate(TABLE_AT, entry_at(header.chunk_bytes / BLOCK_BYTES) - TABLE_AT)?;
     let before = Header { sequence: 0, ..header.clone() };
     for header in [&before, header] {
         let (at, bytes) = header.slot();

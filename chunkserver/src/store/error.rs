@@ -40,7 +40,10 @@ pub enum StoreError {
         reason: String,
     },
     /// No room on this server.
-    #[error("chunkserver {server} has no space left for chunk {handle} (its reserve is kept)")]
+    #[error(
+        "chunkserver {server} has no space left for chunk {handle} (its reserve is kept); free space there or add a \
+         chunkserver, then it goes on by itself"
+    )]
     Full {
         /// Who has no room.
         server: String,

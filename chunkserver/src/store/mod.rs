@@ -351,6 +351,12 @@ impl Store {
         })
     }
 
+    /// Whether what is on its way fits on the disk and no more is to be taken.
+    #[must_use]
+    pub fn is_short_of_space(&self) -> bool {
+        self.room.is_short(&*self.fs, &self.config.dir)
+    }
+
     fn check_end(&self, chunk: &Chunk, end: Option<u64>) -> Result<(), StoreError> {
         let bytes = self.config.chunk_size.bytes();
         if end.is_some_and(|end| end <= bytes) {
@@ -370,7 +376,11 @@ impl Store {
 
     /// Names the server where the disk is full.
     fn full(&self, error: StoreError) -> StoreError {
-        error.or_full(&self.config.server)
+        let error = error.or_full(&self.config.server);
+        if matches!(error, StoreError::Full { .. }) {
+            self.room.used_up();
+        }
+        error
     }
 }
 

@@ -3,6 +3,7 @@
 mod basics;
 mod crash;
 mod damage;
+mod full;
 mod golden;
 mod model;
 mod random;

@@ -37,6 +37,14 @@ pub const LOG_RECORD_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one segment of the operation log.
 pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Bytes of a chunkserver's disk, above its reserve, that are left for mutations on their way: when no more is free it takes no
+/// new ones. As many as one chunk may have in flight.
+pub const SPACE_MARGIN_BYTES: u64 = 64 << 20;
+/// On a small disk the margin is one part in so many.
+pub const SPACE_MARGIN_SHARE: u64 = 16;
+/// A primary whose member is short of space asks it again after this time, when a client wants to write.
+pub const SPACE_PROBE_MS: DurationMs = DurationMs(500);
+
 /// Results of mutations remembered for each client session, and so its mutations in flight.
 pub const SESSION_RESULTS_MAX: usize = 64;
 /// Sessions the master remembers at once.
