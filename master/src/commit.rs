@@ -143,6 +143,14 @@ impl Commit {
         self.room.notify_all();
     }
 
+    /// Waits; says whether [`Commit::end`] was called meanwhile or before.
+    #[must_use]
+    pub fn ended_within(&self, patience: Duration) -> bool {
+        let running = |state: &mut State| !state.ended;
+        let waited = self.work.wait_timeout_while(self.state(), patience, running);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended
+    }
+
     /// The last record that is durable.
     #[must_use]
     pub fn durable(&self) -> LogPosition {

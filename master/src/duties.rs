@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gfs_master_core::Input;
+use gfs_master_core::{Input, Room};
+use gfs_types::limits::DISK_LOOK_MS;
 use gfs_types::message::client::{Query, Request, Response};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::driver::Inputs;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
+use crate::room::Disk;
 
 /// The core's own pace.
 const TICK: Duration = Duration::from_millis(50);
@@ -23,6 +25,36 @@ pub(crate) async fn tick(inputs: &Inputs) {
     loop {
         every.tick().await;
         if inputs.send(Input::Tick).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the core when the room on the disk is another, until the driver is gone. A look at a local file system takes a
+/// microsecond and waits for nothing.
+pub(crate) async fn watch_disk(inputs: &Inputs, disk: &Disk, metrics: &Metrics) {
+    let mut every = interval(Duration::from_millis(DISK_LOOK_MS.0));
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = Room::Enough;
+    loop {
+        every.tick().await;
+        let Ok((free_bytes, room)) = disk.look() else { continue };
+        metrics.free_bytes(free_bytes);
+        if room == known {
+            continue;
+        }
+        match (&known, &room) {
+            (Room::Enough, Room::Short(found)) => {
+                tracing::warn!(found, "nearly no space: nothing is added to the namespace");
+            }
+            (Room::Enough | Room::Short(_), Room::Nothing(found)) => {
+                tracing::error!(found, "no space for the operation log: nothing is changed");
+            }
+            (_, Room::Enough) => tracing::info!(free_bytes, "there is space again"),
+            _ => {}
+        }
+        known = room.clone();
+        if inputs.send(Input::Room(room)).await.is_err() {
             return;
         }
     }

@@ -55,7 +55,16 @@ impl Front {
     /// The disk failed.
     pub(crate) fn publish(&self, fs: &dyn Fs, dir: &Path) -> io::Result<()> {
         let text = format!("data {}\nhttp {}\n", self.address, self.http_address);
-        atomic::replace(fs, &dir.join(ADDRESS_FILE), text.as_bytes())
+        match atomic::replace(fs, &dir.join(ADDRESS_FILE), text.as_bytes()) {
+            // A full disk keeps nobody from serving: others are told the address otherwise.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                tracing::warn!(%error, "no space for the file that tells the addresses");
+                Ok(())
+            }
+            written => written,
+        }
     }
 }
 

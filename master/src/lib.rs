@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod oplog;
 pub mod outbox;
 pub mod release;
+pub mod room;
 mod run;
 pub mod running;
 pub mod server;

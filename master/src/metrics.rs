@@ -75,6 +75,7 @@ pub struct Metrics {
     checkpoint_seconds: Histogram,
     checkpoint_failures: IntCounter,
     checkpoint_position: IntGauge,
+    free_bytes: IntGauge,
     replay_seconds: Gauge,
     replay_records: IntGauge,
     files: IntGauge,
@@ -181,6 +182,8 @@ impl Metrics {
                 "gfs_master_checkpoint_failures_total",
                 "Checkpoints that could not be made.",
             )?,
+            free_bytes: make
+                .gauge("gfs_master_free_bytes", "bytes free on the disk of log and checkpoints")?,
             checkpoint_position: make.gauge(
                 "gfs_master_checkpoint_position",
                 "Log position that the newest checkpoint holds.",
@@ -241,6 +244,11 @@ impl Metrics {
     /// A checkpoint could not be made.
     pub fn checkpoint_failed(&self) {
         self.checkpoint_failures.inc();
+    }
+
+    /// So much is free on the disk.
+    pub fn free_bytes(&self, bytes: u64) {
+        self.free_bytes.set(signed(bytes));
     }
 
     /// The master started from this checkpoint and replayed so many records behind it.

@@ -224,6 +224,7 @@ impl Shell {
             dir: self.dir.clone(),
             settings,
             checkpoint_log_bytes: config.log_segment_size.0,
+            reserve_bytes: config.reserve.0,
             outbox: self.outbox.clone(),
             metrics: self.metrics.clone(),
             fatal: Fatal::default(),
@@ -240,6 +241,7 @@ impl Shell {
             () = shutdown => {}
             () = duties::tick(&running.inputs) => {}
             () = duties::observe(&running.inputs, &self.outbox, &self.metrics) => {}
+            () = duties::watch_disk(&running.inputs, &running.disk, &self.metrics) => {}
             down = duties::stepped_down(&self.outbox) => {
                 let reason = format!("a newer epoch exists: {down}");
                 self.health.not_ready(reason.clone());

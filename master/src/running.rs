@@ -10,8 +10,8 @@ use gfs_durable::log::Log;
 use gfs_master_core::{Input, Master, Settings};
 use gfs_types::fence::{LogPosition, MasterEpoch};
 
-use crate::checkpoint::Made;
 use crate::checkpoint::keeper::Keeper;
+use crate::checkpoint::{self, Made};
 use crate::clock::Clock;
 use crate::commit::Commit;
 use crate::driver::{self, Inputs};
@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::oplog::writer::{self, Surroundings};
 use crate::oplog::{CHECKPOINT_DIR, Recovered};
 use crate::outbox::Outbox;
+use crate::room::Disk;
 
 /// A clean end makes a checkpoint if the next start would have to replay at least so many records:
 /// below, replaying is quicker than reading the checkpoint.
@@ -36,6 +37,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Bytes of log after which a checkpoint is made.
     pub checkpoint_log_bytes: u64,
+    /// Bytes of the disk kept for log and checkpoints.
+    pub reserve_bytes: u64,
     /// Where effects go.
     pub outbox: Arc<Outbox>,
     /// Counted here.
@@ -51,6 +54,8 @@ pub struct Running {
     pub inputs: Inputs,
     /// What is durable.
     pub commit: Arc<Commit>,
+    /// Room for it.
+    pub disk: Arc<Disk>,
     driver: JoinHandle<Master>,
     log: JoinHandle<Option<Log>>,
     keeper: JoinHandle<Keeper>,
@@ -68,24 +73,32 @@ impl Running {
         let master = Master::new(parts.settings, state);
         let (inputs, driver) =
             driver::start(master, Clock::start(), commit.clone(), parts.fatal.clone())?;
+        let disk = Arc::new(Disk::new(parts.fs.clone(), parts.dir.clone(), parts.reserve_bytes));
+        let checkpoints = parts.dir.join(CHECKPOINT_DIR);
+        let measure = measure(disk.clone(), parts.fs.clone(), checkpoints.clone());
+        measure(checkpoint);
         let keeper = Keeper {
             fs: parts.fs,
-            dir: parts.dir.join(CHECKPOINT_DIR),
+            dir: checkpoints,
             reader: log.reader(),
             metrics: parts.metrics.clone(),
         };
         let checkpoint = Arc::new(AtomicU64::new(checkpoint.0));
-        let told = tell(commit.clone(), inputs.clone(), checkpoint.clone());
-        let (due, keeper) = keeper.start(told)?;
+        let mut told = tell(commit.clone(), inputs.clone(), checkpoint.clone());
+        let (due, keeper) = keeper.start(move |made| {
+            measure(made.position);
+            told(made);
+        })?;
         let around = Surroundings {
             commit: commit.clone(),
             due,
             checkpoint_log_bytes: parts.checkpoint_log_bytes,
+            growth: disk.growth(),
             metrics: parts.metrics,
             fatal: parts.fatal,
         };
         let log = writer::start(log, around)?;
-        Ok(Self { inputs, commit, driver, log, keeper, checkpoint })
+        Ok(Self { inputs, commit, disk, driver, log, keeper, checkpoint })
     }
 
     /// Begins to serve, in this epoch, and tells the core where the newest checkpoint is.
@@ -122,6 +135,20 @@ impl Running {
             log.remove_before(made.log_from)?;
         }
         Ok(())
+    }
+}
+
+/// Notes how large the newest checkpoint is.
+fn measure(
+    disk: Arc<Disk>,
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+) -> impl Fn(LogPosition) + Send + 'static {
+    move |position| {
+        // Without one there is nothing to measure; the reserve is as large as it was.
+        if let Ok(found) = fs.metadata(&checkpoint::file::path(&dir, position)) {
+            disk.checkpoint(found.len);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use gfs_master::fatal::Fatal;
 use gfs_master::metrics::Metrics;
 use gfs_master::outbox::{Outbox, Replies};
 use gfs_master::running::{Parts, Running};
-use gfs_master_core::{Connection, Input, Settings};
+use gfs_master_core::{Connection, Input, Room, Settings};
 use gfs_types::fence::MasterEpoch;
 use gfs_types::ids::{RequestId, RequestSeq, SessionId};
 use gfs_types::message::client::{Attributes, Mutation, Query, Reply, Request, Response};
@@ -38,6 +38,7 @@ async fn start(fs: &SimFs, log_bytes: u64, fatal: Fatal) -> Client {
         dir: PathBuf::from(DIR),
         settings: Settings { random: 7, ..Settings::default() },
         checkpoint_log_bytes: log_bytes,
+        reserve_bytes: 0,
         outbox: outbox.clone(),
         metrics: Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap()),
         fatal,
@@ -148,6 +149,59 @@ async fn a_failing_disk_is_the_end_and_nothing_is_answered_after_it() {
         let error = client.running.end().await.unwrap_err();
         assert!(error.to_string().contains("operation log"), "{error}");
     }
+}
+
+/// Creates files on a disk that takes no byte more, until one is not answered; gives its number.
+async fn fill(client: &mut Client, fs: &SimFs) -> u64 {
+    // The segment that is ready may be the last one.
+    fs.set_capacity(1);
+    for number in 1.. {
+        client.send(client.create(number)).await;
+        let soon = std::time::Duration::from_secs(1);
+        match tokio::time::timeout(soon, client.replies.recv()).await {
+            Ok(reply) => assert!(reply.unwrap().1.result.is_ok()),
+            Err(_) => return number,
+        }
+        assert!(number < 10_000, "the log finds space on a full disk");
+    }
+    unreachable!("the loop has no end")
+}
+
+/// Nothing was told to the core here, so it logs what it likes: even then the log waits, and nobody is told anything that is
+/// not durable.
+#[tokio::test]
+async fn a_log_without_space_waits_and_goes_on_by_itself() {
+    let fs = new_cluster(6);
+    let mut client = start(&fs, 4096, Fatal::default()).await;
+    let waiting = fill(&mut client, &fs).await;
+    assert!(matches!(client.running.disk.look().unwrap().1, Room::Nothing(_)));
+    let durable = Engine::recover(&fs.kill()).unwrap().state.position();
+    fs.set_capacity(1 << 30);
+    let reply = client.replies.recv().await.unwrap().1;
+    assert!(reply.result.is_ok() && reply.log_position > durable, "{reply:?}");
+    let reply = client.ask(client.create(waiting + 1)).await;
+    assert!(reply.result.is_ok(), "{reply:?}");
+    assert_eq!(client.running.disk.look().unwrap().1, Room::Enough);
+    client.running.end().await.unwrap();
+    let recovered = Engine::recover(&fs.crash(CrashMode::Nothing)).unwrap();
+    assert_eq!(recovered.state.counts().files, waiting + 1);
+}
+
+#[tokio::test]
+async fn a_master_whose_log_has_no_space_ends_in_order_and_starts_again() {
+    let fs = new_cluster(7);
+    let mut client = start(&fs, 4096, Fatal::default()).await;
+    let waiting = fill(&mut client, &fs).await;
+    client.running.end().await.unwrap();
+    assert!(client.replies.try_recv().is_err(), "what was not durable is not answered");
+    fs.set_capacity(1 << 30);
+    let mut client = start(&fs, 4096, Fatal::default()).await;
+    let Ok(Response::Status(status)) = client.ask(Request::Query(Query::Status)).await.result
+    else {
+        panic!("it is answered")
+    };
+    assert!(status.files + 1 >= waiting, "{} files of {waiting}", status.files);
+    client.running.end().await.unwrap();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The addresses of a chunkserver: taken, and published in its data directory.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -39,14 +40,23 @@ impl Front {
     /// Writes the file by which others on this machine find the addresses.
     pub(super) fn publish(&self, fs: &dyn Fs, dir: &Path) -> anyhow::Result<()> {
         let text = format!("data {}\nhttp {}\n", self.address, self.http_address);
-        atomic::replace(fs, &dir.join(FILE), text.as_bytes()).context("publishing the address")
+        match atomic::replace(fs, &dir.join(FILE), text.as_bytes()) {
+            // A full disk keeps nobody from serving: the master is told the address anyway.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                tracing::warn!(%error, "no space for the file that tells the addresses");
+                Ok(())
+            }
+            written => written.context("publishing the address"),
+        }
     }
 }
 
 /// Removes that file: nobody shall find addresses that nobody listens at.
 pub(super) fn unpublish(fs: &dyn Fs, dir: &Path) -> anyhow::Result<()> {
     match fs.remove_file(&dir.join(FILE)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).context("removing the address of an earlier run")
         }
         _ => Ok(()),

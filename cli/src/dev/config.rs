@@ -89,6 +89,7 @@ fn new_master(plan: &Plan) -> MasterConfig {
         heartbeat: limits::HEARTBEAT_MS,
         trash_grace: limits::TRASH_GRACE_MS,
         log_segment_size: ByteSize(limits::LOG_SEGMENT_BYTES),
+        reserve: ByteSize(limits::MASTER_RESERVE_BYTES),
         log_format: LogFormat::Text,
     }
 }

@@ -62,6 +62,9 @@ pub struct MasterConfig {
     /// Bytes of one segment of the operation log; a checkpoint is due when a segment is full.
     #[serde(default = "default_segment")]
     pub log_segment_size: ByteSize,
+    /// Disk space kept for log and checkpoints: below it nothing is added to the namespace. At most a twentieth of the disk.
+    #[serde(default = "default_master_reserve")]
+    pub reserve: ByteSize,
     /// How log lines look.
     #[serde(default)]
     pub log_format: LogFormat,
@@ -203,6 +206,9 @@ fn default_trash_grace() -> DurationMs {
 }
 fn default_segment() -> ByteSize {
     ByteSize(limits::LOG_SEGMENT_BYTES)
+}
+fn default_master_reserve() -> ByteSize {
+    ByteSize(limits::MASTER_RESERVE_BYTES)
 }
 fn default_reserve() -> ByteSize {
     ByteSize(1 << 30)

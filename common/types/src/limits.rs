@@ -37,6 +37,17 @@ pub const LOG_RECORD_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one segment of the operation log.
 pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Bytes of its disk that the master keeps for the next log segments and checkpoints, unless told otherwise: four segments.
+pub const MASTER_RESERVE_BYTES: u64 = 256 << 20;
+/// On a small disk the master keeps one part in so many.
+pub const MASTER_RESERVE_SHARE: u64 = 20;
+/// Time between two looks at the room on the master's disk: 20,000 creates a second use 1 MB in it.
+pub const DISK_LOOK_MS: DurationMs = DurationMs(100);
+/// Time until what found no space (the next log segment, a batch of records) is tried again.
+pub const NO_SPACE_RETRY_MS: DurationMs = DurationMs(500);
+/// Time until a checkpoint that could not be made is tried again.
+pub const CHECKPOINT_RETRY_MS: DurationMs = DurationMs(10_000);
+
 /// Bytes of a chunkserver's disk, above its reserve, that are left for mutations on their way: when no more is free it takes no
 /// new ones. As many as one chunk may have in flight.
 pub const SPACE_MARGIN_BYTES: u64 = 64 << 20;

@@ -18,6 +18,9 @@ use crate::registry::ServerIndex;
 /// So long after a start, a birth waits for as many chunkservers as it wants, since more may come than ever were seen.
 const FIRST_WAIT_MS: DurationMs = DurationMs(1_000);
 
+/// Chunkservers that a message names at most.
+const NAMED_MAX: usize = 5;
+
 impl Master {
     /// Makes a chunk of a file, for those who wait.
     ///
@@ -31,7 +34,8 @@ impl Master {
         goal: u8,
         waiters: Vec<Waiter>,
     ) -> Result<(), (Error, Vec<Waiter>)> {
-        let members = match self.members_of_birth(step.now, goal) {
+        let room = self.soft.room.may_grow();
+        let members = match room.and_then(|()| self.members_of_birth(step.now, goal)) {
             Ok(members) => members,
             Err(error) => return Err((error, waiters)),
         };
@@ -81,15 +85,27 @@ impl Master {
             return Err(busy(
                 format!(
                     "a new chunk needs {} chunkservers that are in touch and have {chunk_bytes} bytes free; there are {} \
-                     ({} in touch, {ever} known); start chunkservers or free space, then try again",
+                     ({} in touch, {ever} known{}); start chunkservers or free space, then it goes on by itself",
                     goal.min(ever.clamp(1, REPLICAS_MIN)),
                     members.len(),
                     candidates.len(),
+                    self.without_space(&candidates, chunk_bytes),
                 ),
                 1_000,
             ));
         }
         Ok(members)
+    }
+
+    /// For a person: those that have no space for a chunk.
+    fn without_space(&self, all: &[Candidate<'_, ServerIndex>], chunk_bytes: u64) -> String {
+        let mut text = String::new();
+        let full = |one: &&Candidate<'_, ServerIndex>| one.space.free_bytes < chunk_bytes;
+        for one in all.iter().filter(full).take(NAMED_MAX) {
+            let server = self.soft.registry.get(one.server);
+            text += &format!("; no space left on chunkserver {} at {}", server.uid, server.address);
+        }
+        text
     }
 
     /// A chunk of which no server ever made a replica, and which nobody was told of, is allocated again. Says whether it was.

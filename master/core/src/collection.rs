@@ -28,6 +28,9 @@ impl Master {
             return;
         }
         self.advance_all(step);
+        if self.soft.room.may_log().is_err() {
+            return; // All of it can wait.
+        }
         self.repair_some(step);
         for _ in 0..PURGES_A_TICK {
             if !self.purge_some(step) {

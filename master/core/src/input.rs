@@ -6,6 +6,8 @@ use gfs_types::message::client::Request;
 use gfs_types::message::control::FromChunkserver;
 use gfs_types::region::ChunkSize;
 
+use crate::room::Room;
+
 /// One stream of one client, numbered by the shell; a number is never used for another stream of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Connection(pub u64);
@@ -58,6 +60,8 @@ pub enum Input {
     },
     /// Time went by: about every 50 ms. Leases, silent chunkservers, raises, sessions, the trash.
     Tick,
+    /// The room on the master's own disk is another now.
+    Room(Room),
     /// A checkpoint that holds everything up to this position is durable.
     CheckpointDone(LogPosition),
 }

@@ -29,6 +29,7 @@ mod raise;
 pub mod record;
 mod registry;
 mod repair;
+mod room;
 mod sessions;
 
 pub use durable::{ApplyError, Counts, Durable, ReplayError};
@@ -36,6 +37,7 @@ pub use effect::Effect;
 pub use input::{Connection, Input, Link};
 pub use master::{Master, Settings};
 pub use record::Record;
+pub use room::Room;
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use crate::raise::Work;
 use crate::record::{Change, Record, RequestMark};
 use crate::registry::{Registry, ServerIndex};
 use crate::repair::Repairs;
+use crate::room::Room;
 use crate::{Connection, Durable, Effect, Input};
 
 /// What the shell's configuration says.
@@ -74,6 +75,8 @@ pub(crate) struct Soft {
     /// When each upload was first seen under its temporary name.
     pub(crate) uploads: BTreeMap<FileId, Instant>,
     pub(crate) checkpoint: LogPosition,
+    /// Room on the own disk.
+    pub(crate) room: Room,
     /// When the slow duties were last done.
     pub(crate) swept: Instant,
 }
@@ -113,6 +116,7 @@ impl Master {
             Input::Chunkserver { link, message } => self.chunkserver(step, link, message),
             Input::ChunkserverGone { link } => self.chunkserver_gone(step, link),
             Input::Tick => self.tick(step),
+            Input::Room(room) => self.soft.room = room,
             Input::CheckpointDone(position) => {
                 self.soft.checkpoint = self.soft.checkpoint.max(position);
             }

@@ -4,6 +4,7 @@ mod chaos;
 mod chunks;
 mod control;
 mod dedup;
+mod full;
 mod learners;
 mod members;
 mod namespace;

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gfs_durable::fs::Fs;
 use gfs_durable::log;
 use gfs_types::fence::LogPosition;
+use gfs_types::limits::CHECKPOINT_RETRY_MS;
 
 use super::{Made, make};
 use crate::metrics::Metrics;
@@ -80,10 +81,11 @@ impl Keeper {
         let (sender, due) = mpsc::channel();
         let thread =
             std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-                while let Some(position) = next(&due) {
-                    if let Some(made) = self.make(position) {
-                        done(made);
-                    }
+                let mut failed = None;
+                while let Some(position) = next(&due, failed) {
+                    let made = self.make(position);
+                    failed = if made.is_some() { None } else { Some(position) };
+                    made.into_iter().for_each(&mut done);
                 }
                 self
             })?;
@@ -91,9 +93,17 @@ impl Keeper {
     }
 }
 
-/// The newest of the positions that wait: one checkpoint is enough for all of them.
-fn next(due: &Receiver<LogPosition>) -> Option<LogPosition> {
-    let first = due.recv().ok()?;
+/// The newest of the positions that wait: one checkpoint is enough for all of them. One that failed is tried again after a
+/// while: the disk may have been full, and the log grows until it is made.
+fn next(due: &Receiver<LogPosition>, failed: Option<LogPosition>) -> Option<LogPosition> {
+    let first = match failed {
+        None => due.recv().ok()?,
+        Some(position) => match due.recv_timeout(Duration::from_millis(CHECKPOINT_RETRY_MS.0)) {
+            Ok(newer) => newer,
+            Err(RecvTimeoutError::Timeout) => position,
+            Err(RecvTimeoutError::Disconnected) => return None,
+        },
+    };
     Some(due.try_iter().last().unwrap_or(first))
 }
 
@@ -108,7 +118,12 @@ mod tests {
             Due(sender.clone()).at(LogPosition(position));
         }
         drop(sender);
-        assert_eq!(next(&due), Some(LogPosition(3)));
-        assert_eq!(next(&due), None);
+        assert_eq!(
+            next(&due, Some(LogPosition(1))),
+            Some(LogPosition(3)),
+            "instead of the failed one"
+        );
+        assert_eq!(next(&due, None), None);
+        assert_eq!(next(&due, Some(LogPosition(3))), None, "the process ends");
     }
 }

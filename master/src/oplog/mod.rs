@@ -124,13 +124,15 @@ pub fn recover(
     Ok(Recovered { log, state, checkpoint, replayed: progress.records })
 }
 
-/// Appends a batch and flushes it; returns the durable position.
+/// Appends what the log does not have yet of a batch, and flushes it; returns the durable position.
 ///
 /// # Errors
-/// The disk failed: nothing can be promised any more.
+/// [`LogError::Full`]: to be called again when there is space. Else the disk failed: nothing can be promised any more.
 pub fn write(log: &mut Log, batch: &Batch) -> Result<LogPosition, LogError> {
     for (epoch, records) in batch.runs() {
-        log.append(epoch, records)?;
+        let taken = log.positions().last;
+        let rest = records.partition_point(|record| record.position <= taken);
+        log.append(epoch, &records[rest..])?;
     }
     log.flush()
 }

@@ -39,6 +39,7 @@ pub fn config(dir: &Path) -> MasterConfig {
         heartbeat: limits::HEARTBEAT_MS,
         trash_grace: limits::TRASH_GRACE_MS,
         log_segment_size: ByteSize(2 << 20),
+        reserve: ByteSize(0),
         log_format: LogFormat::Text,
     }
 }

@@ -45,6 +45,7 @@ lease: 10s
 heartbeat: 500ms
 trash_grace: 3d
 log_segment_size: 64MiB
+reserve: 256MiB
 log_format: json
 ";
 const CHUNKSERVER_SHORT: &str = "\

@@ -28,7 +28,13 @@ impl Master {
         };
         let waiter = Waiter { to: from, file, index, since: step.now };
         match handle {
-            Some(handle) => self.wait_for_lease(step, handle, waiter, not_version),
+            Some(handle) => {
+                let granted = self.soft.leases.live(step.now, handle).is_some();
+                match self.soft.room.may_log() {
+                    Err(error) if !granted => self.reply(step, from, Err(error)),
+                    _ => self.wait_for_lease(step, handle, waiter, not_version),
+                }
+            }
             None => {
                 if let Err((error, _)) = self.begin_birth(step, file, index, goal, vec![waiter]) {
                     self.reply(step, from, Err(error));

@@ -49,12 +49,25 @@ impl Master {
         match self.plan(step.wall, mutation)? {
             Plan::Nothing(outcome) => Ok(outcome),
             Plan::Change(change) => {
+                self.check_room(mutation)?;
                 self.commit(step, Some(mark), change);
                 match self.durable.sessions.admit(&mark)? {
                     Admission::Done(outcome) => Ok(outcome),
                     Admission::New => Err(Error::internal("a mutation left no result")),
                 }
             }
+        }
+    }
+
+    /// On a full disk the namespace may shrink and be put in order, not grow.
+    fn check_room(&self, mutation: &Mutation) -> Result<(), Error> {
+        let room = &self.soft.room;
+        match mutation {
+            Mutation::Create { .. } | Mutation::Mkdir { .. } => room.may_grow(),
+            Mutation::Rename { .. }
+            | Mutation::Delete { .. }
+            | Mutation::Undelete { .. }
+            | Mutation::SetLength { .. } => room.may_log(),
         }
     }
 

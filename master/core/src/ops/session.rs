@@ -12,6 +12,7 @@ use crate::record::Change;
 
 impl Master {
     pub(super) fn open_session(&mut self, step: &mut Step<'_>) -> Result<Response, Error> {
+        self.soft.room.may_log()?;
         if self.durable.sessions.len() >= SESSIONS_MAX {
             return Err(busy(
                 format!(
@@ -35,6 +36,7 @@ impl Master {
         session: SessionId,
     ) -> Result<Response, Error> {
         if self.durable.sessions.contains(session) {
+            self.soft.room.may_log()?;
             self.commit(step, None, Change::SessionClosed { session });
             self.soft.sessions.remove(&session);
         }
