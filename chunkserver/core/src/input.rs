@@ -273,6 +273,11 @@ pub enum Input {
         /// What is in flight fits on the disk, more may not.
         short_of_space: bool,
     },
+    /// The disk became short of space, or is so no more: known before the next mutation or order comes.
+    Space {
+        /// What is in flight fits on the disk, more may not.
+        short: bool,
+    },
     /// A [`StoreOp`](crate::StoreOp) is done, or failed.
     StoreDone {
         /// Which one.

@@ -15,6 +15,9 @@ use crate::sequence::Sequence;
 /// Orders above the applied one that are kept: a primary has no more in flight, syncs and the end counted.
 pub(crate) const GAP_MAX: u64 = CHUNK_MUTATIONS_MAX as u64 + 2;
 
+/// A member that has no space for an order tries again, and says so, in milliseconds.
+const NO_SPACE_RETRY_MS: u32 = 50;
+
 /// Whom it obeys, and which answers it owes.
 #[derive(Debug)]
 pub(crate) struct Secondary {
@@ -43,10 +46,19 @@ impl Secondary {
         self.primary == primary
     }
 
-    /// Owes an answer for an order; an older request for the same order is told that the work goes on.
-    fn owe(&mut self, serial: SerialNumber, token: Token, out: &mut Vec<Effect>) {
+    /// Owes an answer for an order; an older request for the same order is told that the work goes on, or what it waits for.
+    fn owe(
+        &mut self,
+        serial: SerialNumber,
+        token: Token,
+        no_space: Option<&String>,
+        out: &mut Vec<Effect>,
+    ) {
         if let Some(older) = self.owed.insert(serial, token) {
-            let result = Err(Error::busy(format!("order {serial} is being carried out")));
+            let result = Err(match no_space {
+                Some(why) => Error { retry_after_ms: NO_SPACE_RETRY_MS, ..Error::busy(why) },
+                None => Error::busy(format!("order {serial} is being carried out")),
+            });
             out.push(Effect::Reply { token: older, result });
         }
     }
@@ -103,7 +115,7 @@ impl Replica {
             return out.push(Effect::Reply { token, result: Err(error) });
         }
         if let Role::Secondary(secondary) = &mut self.role {
-            secondary.owe(order.serial, token, out);
+            secondary.owe(order.serial, token, self.no_space.as_ref(), out);
             secondary.end =
                 secondary.end.or((order.kind == OrderKind::End).then_some(order.serial));
         }

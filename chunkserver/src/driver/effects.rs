@@ -31,6 +31,9 @@ impl Shard {
                 Effect::Apply { version, serial, write } => {
                     let result = self.apply(handle, serial, write);
                     let short_of_space = self.shared.store.is_short_of_space();
+                    if let Some(slot) = self.slots.get_mut(&handle) {
+                        slot.short_of_space = short_of_space;
+                    }
                     let applied = Input::Applied { version, serial, result, short_of_space };
                     effects.extend(self.step_core(handle, applied));
                 }

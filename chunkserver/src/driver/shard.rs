@@ -46,6 +46,8 @@ pub(super) struct Slot {
     pub(super) data: BTreeMap<SerialNumber, Payload>,
     /// Its last write found no space: it is tried many times a second, and said once.
     pub(super) full: bool,
+    /// What it was told last of the disk.
+    pub(super) short_of_space: bool,
     /// When it asked to be woken.
     timer: Option<Instant>,
 }
@@ -67,7 +69,7 @@ pub(super) struct Shard {
 
 impl Slot {
     pub(super) fn new(core: Replica) -> Self {
-        Self { core, data: BTreeMap::new(), full: false, timer: None }
+        Self { core, data: BTreeMap::new(), full: false, short_of_space: false, timer: None }
     }
 }
 
@@ -189,6 +191,10 @@ impl Shard {
             .entry(handle)
             .or_insert_with(|| Slot::new(Replica::absent(handle, settings)));
         let mut out = Vec::new();
+        let short = self.shared.store.is_short_of_space();
+        if std::mem::replace(&mut slot.short_of_space, short) != short {
+            slot.core.step(now, Input::Space { short }, &mut out);
+        }
         slot.core.step(now, input, &mut out);
         self.carry_out(handle, out.into());
         self.touched.insert(handle);

@@ -22,11 +22,11 @@ const BUSY_RETRY_MS: u32 = 10;
 const PAUSED_RETRY_MS: u32 = 20;
 
 /// Where a mutation goes.
-struct Placed {
-    kind: OrderKind,
+pub(super) struct Placed {
+    pub(super) kind: OrderKind,
     /// Length of the chunk with it, in bytes.
-    end: u64,
-    outcome: Outcome,
+    pub(super) end: u64,
+    pub(super) outcome: Outcome,
 }
 
 impl Replica {
@@ -61,7 +61,10 @@ impl Replica {
                 self.used(now, waiter.deadline);
                 self.wait_for_sync(now, waiter, out);
             }
-            Err(error) => out.push(Effect::Reply { token, result: Err(error) }),
+            Err(error) => {
+                out.push(Effect::Reply { token, result: Err(error) });
+                self.ask_for_space(now, out);
+            }
         }
     }
 
@@ -134,6 +137,7 @@ impl Replica {
     }
 
     fn room(&self, length: u64) -> Result<(), Error> {
+        self.check_space()?;
         let in_flight = match &self.role {
             Role::Primary(primary) => primary.flight_bytes,
             _ => 0,
@@ -162,7 +166,7 @@ impl Replica {
     }
 
     /// The next serial: the orders leave, and the own copy is changed meanwhile.
-    fn give_serial(
+    pub(super) fn give_serial(
         &mut self,
         now: Instant,
         placed: Placed,

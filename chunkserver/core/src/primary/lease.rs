@@ -66,7 +66,7 @@ impl Replica {
     pub(crate) fn primary_tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let (handle, committed) = (self.handle, self.committed);
         let Role::Primary(primary) = &mut self.role else { return };
-        primary.expire_waiters(now, out);
+        primary.expire_waiters(now, self.no_space.as_ref(), out);
         primary.notify(handle, now, committed, out);
         self.press_members(now, out);
         self.press_equalising(now, out);
@@ -93,8 +93,8 @@ impl Replica {
 }
 
 impl Primary {
-    /// Those whose time is out are told that the outcome is unknown; the mutation itself goes on.
-    fn expire_waiters(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    /// Those whose time is out are told that the outcome is unknown, and what is waited for; the mutation itself goes on.
+    fn expire_waiters(&mut self, now: Instant, no_space: Option<&String>, out: &mut Vec<Effect>) {
         if self.deadline.is_none_or(|at| at > now) {
             return;
         }
@@ -105,8 +105,15 @@ impl Primary {
         late.extend(
             self.syncs.extract_if(.., |sync| sync.waiter.deadline <= now).map(|sync| sync.waiter),
         );
+        let behind = self.links.values().filter(|link| link.acknowledged < self.last);
+        let busy = behind.filter_map(|link| link.busy.as_ref()).map(|error| &error.message);
+        let busy = no_space.into_iter().chain(busy).next();
+        let why = match busy {
+            Some(busy) => format!("not every replica acknowledged in time: {busy}"),
+            None => "not every replica acknowledged in time".to_owned(),
+        };
         for waiter in late {
-            let error = gfs_types::Error::unknown("not every replica acknowledged in time");
+            let error = gfs_types::Error::unknown(why.clone());
             out.push(Effect::Reply { token: waiter.token, result: Err(error) });
         }
         let waiters = self.flight.values().flat_map(|flight| &flight.waiters);

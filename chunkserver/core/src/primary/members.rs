@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use gfs_types::ErrorKind;
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::{ChunkHandle, ServerUid};
 use gfs_types::limits::{MEMBER_SILENT_MS, ORDER_RESEND_MAX};
 use gfs_types::message::control::Member;
 use gfs_types::message::data::{DataResponse, DataSource, OrderKind, Target};
 use gfs_types::time::Instant;
+use gfs_types::{Error, ErrorKind};
 
 use super::admit::order_of;
 use super::equalise::again;
@@ -40,6 +40,8 @@ pub(crate) struct Link {
     fed: BTreeSet<SerialNumber>,
     /// When the master was told last that it is silent.
     pub(super) reported: Option<Instant>,
+    /// What it said last that keeps it from acknowledging.
+    pub(super) busy: Option<Error>,
     /// It refused for good, and why.
     pub(crate) refused: Option<String>,
 }
@@ -57,6 +59,7 @@ impl Link {
             sent: now,
             fed: BTreeSet::new(),
             reported: None,
+            busy: None,
             refused: None,
         }
     }
@@ -64,6 +67,11 @@ impl Link {
     /// When its oldest order should be sent again.
     pub(crate) fn due(&self, last: SerialNumber) -> Option<Instant> {
         (self.acknowledged < last && self.refused.is_none()).then(|| again(self.sent, self.heard))
+    }
+
+    /// What it waits for: it is busy and said when it makes sense to ask again. Without that an order is just being carried out.
+    pub(super) fn waits_for(&self) -> Option<&Error> {
+        self.busy.as_ref().filter(|busy| busy.retry_after_ms > 0)
     }
 
     /// When it should be asked again to become equal.
@@ -224,6 +232,11 @@ impl Replica {
             Said::Order(serial) | Said::Committed(serial) => serial,
             Said::Equalise(_) => return,
         };
+        if let Err(error) = &answer.result
+            && error.kind == ErrorKind::Busy
+        {
+            link.busy = Some(error.clone());
+        }
         match answer.result.map_err(|error| (error.kind, error.message)) {
             // A lost notice does no harm: the next order tells, and so does the end of the lease.
             Ok(_) if matches!(answer.said, Said::Committed(_)) => link.hear(now),
@@ -232,6 +245,7 @@ impl Replica {
                 if let DataResponse::Applied { short_of_space, .. } = response {
                     link.short_of_space = short_of_space;
                 }
+                link.busy = None;
                 link.acknowledged = link.acknowledged.max(serial.min(last));
                 primary.catch_up(handle, uid, committed, now, out);
                 self.commit_acknowledged(now, out);

@@ -9,6 +9,7 @@ mod commit;
 mod equalise;
 mod lease;
 mod members;
+mod space;
 mod teach;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,8 @@ pub(crate) struct Primary {
     notice: Option<Instant>,
     /// No waiter's time is out before this.
     deadline: Option<Instant>,
+    /// When a member that is short of space was last asked whether it still is.
+    asked_for_space: Option<Instant>,
 }
 
 /// Whether mutations are taken.
@@ -177,6 +180,7 @@ impl Primary {
             school: School::default(),
             notice: None,
             deadline: None,
+            asked_for_space: None,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{Condition, Effect, Input, MessageBody, Mutation, StoreOp};
 
 mod carried;
 mod equalising;
+mod space;
 mod teaching;
 
 const CHUNK_BYTES: u64 = CHUNK_BYTES_MIN;

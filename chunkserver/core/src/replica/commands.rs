@@ -238,6 +238,7 @@ impl Replica {
         self.refuse_held(out);
         self.sequence = Sequence::default();
         self.retry = None;
+        self.no_space = None;
         out.push(Effect::Drop { through: gfs_types::fence::SerialNumber(u64::MAX) });
     }
 }

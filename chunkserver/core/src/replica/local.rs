@@ -79,10 +79,14 @@ impl Replica {
             "a write is answered before anything else happens"
         );
         match result {
-            Ok(()) => self.write_done(now, serial, out),
+            Ok(()) => {
+                self.no_space = None;
+                self.write_done(now, serial, out);
+            }
             Err(error) if error.kind == ErrorKind::Busy => {
                 self.sequence.postponed();
                 self.retry = Some(now + RETRY_MS);
+                self.no_space = Some(error.message);
             }
             Err(error) => self.broken(&error.message, out),
         }

@@ -150,10 +150,12 @@ pub struct Replica {
     pub(crate) held: Vec<held::Held>,
     /// Who waits for mutations of a lease that a raise ended.
     pub(crate) carried: carried::Carried,
-    /// The last write said that this disk is short of space: what is in flight fits, more may not.
+    /// It was said that this disk is short of space: what is in flight fits, more may not.
     pub(crate) short_of_space: bool,
     /// When a local write that found no space is tried again.
     pub(crate) retry: Option<Instant>,
+    /// What the last one said that found none.
+    pub(crate) no_space: Option<String>,
     pub(crate) pending: BTreeMap<Ticket, Pending>,
     pub(crate) tickets: u64,
     pub(crate) jobs: u64,
@@ -188,6 +190,7 @@ impl Replica {
             carried: carried::Carried::default(),
             short_of_space: false,
             retry: None,
+            no_space: None,
             pending: BTreeMap::new(),
             tickets: 0,
             jobs: 0,
@@ -268,6 +271,7 @@ impl Replica {
                 self.short_of_space = short_of_space;
                 self.applied(now, version, serial, result, out);
             }
+            Input::Space { short } => self.short_of_space = short,
             Input::StoreDone { ticket, result } => self.store_done(now, ticket, result, out),
             Input::BlockMismatch => self.block_mismatch(out),
             Input::Tick => self.tick(now, out),
