@@ -146,7 +146,7 @@ fn records_are_followed_as_they_come() {
 }
 
 #[test]
-fn fsck_finds_a_replica_that_differs() {
+fn fsck_finds_a_replica_that_differs_and_it_is_repaired() {
     let cluster = Cluster::start();
     put(&cluster, "/file", 300_000);
     cluster.ok(&["fsck", "--replicas", "/"]);
@@ -164,6 +164,13 @@ fn fsck_finds_a_replica_that_differs() {
     assert!(findings.contains("/file"), "{findings}");
     // Readers never see it.
     assert_eq!(cluster.ok(&["cat", "/file"]), "x".repeat(300_000));
+    // The server was told, and has it repaired from another one.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !gfs_tests::command::run(&mut cluster.gfs(&["fsck", "--replicas", "/"])).status.success()
+    {
+        assert!(std::time::Instant::now() < deadline, "the replica is not repaired");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
 }
 
 /// The one chunk file of a chunkserver.

@@ -5,7 +5,8 @@ mod finding;
 
 use clap::Args;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use gfs_client::{ChunkLocation, Client, EntryKind, FileLocations};
+use gfs_client::{ChunkLocation, Client, EntryKind, FileLocations, ReplicaLocation};
+use gfs_types::message::control::ReplicaState;
 use gfs_types::path::GfsPath;
 
 use crate::failure::{Failure, Result};
@@ -19,7 +20,8 @@ use finding::{Finding, Place};
 #[command(after_help = "\
 Without --replicas only what the master knows is compared: every chunk has as many replicas of its version as its file \
 wants. With it every replica is read, checked against its checksums, and compared with the others. What differs \
-is looked at again before it is reported: a chunk may be written to meanwhile. Exit status 1 if there is a finding.
+is looked at again before it is reported: a chunk may be written to meanwhile. A server whose bytes are bad is told, and the \
+replica is repaired from another one. Exit status 1 if there is a finding.
 
 Examples:
   gfs fsck
@@ -110,7 +112,8 @@ fn known(path: &str, locations: &FileLocations) -> Vec<Finding> {
 
 fn below_goal(path: &str, chunk: &ChunkLocation, goal: usize) -> Option<Finding> {
     let place = Place::of(path, chunk);
-    match chunk.replicas.len() {
+    let good = |replica: &&ReplicaLocation| replica.state != ReplicaState::Corrupt;
+    match chunk.replicas.iter().filter(good).count() {
         0 => Some(Finding::new(place, "missing", "no replica of its version is in touch")),
         have if have < goal => {
             Some(Finding::new(place, "below goal", format!("{have} of {goal} replicas")))

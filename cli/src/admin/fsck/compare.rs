@@ -28,19 +28,23 @@ pub(super) async fn chunk(
     progress: &Progress,
 ) -> Result<Vec<Finding>> {
     let mut chunk = chunk;
+    let mut rotten = Vec::new();
     for look in 1.. {
-        let findings = look_at(client, path, &chunk, progress).await;
+        let mut findings = look_at(client, path, &chunk, progress).await;
+        // A server's own verdict stands, also when the replica is repaired by the next look.
+        rotten.extend(findings.extract_if(.., |finding| finding.is_verdict()));
         if findings.is_empty() || look == LOOKS {
-            return Ok(findings);
+            rotten.append(&mut findings);
+            return Ok(rotten);
         }
         sleep(LOOK_AGAIN).await;
         match locate_again(client, path, chunk.handle).await? {
             Some(now) => chunk = now,
             // Not of this file any more.
-            None => return Ok(Vec::new()),
+            None => return Ok(rotten),
         }
     }
-    Ok(Vec::new())
+    Ok(rotten)
 }
 
 async fn locate_again(
@@ -127,9 +131,7 @@ async fn differing_bytes(
     let mut offset = 0;
     while offset < length && !replicas.is_empty() {
         let count = PIECE_BYTES.min(length - offset);
-        let read = replicas
-            .iter()
-            .map(|replica| replica.reader.read(chunk.handle, chunk.version, offset, count));
+        let read = replicas.iter().map(|replica| read_piece(replica, chunk, offset, count));
         let pieces = join_all(read).await;
         let mut expected: Option<(&ReplicaLocation, Bytes)> = None;
         let mut keep = Vec::new();
@@ -156,6 +158,23 @@ async fn differing_bytes(
         offset += count;
     }
     findings
+}
+
+/// What does not match its checksum is looked at by the server too: a change may have been under way. Its verdict makes the server
+/// have the replica repaired.
+async fn read_piece(
+    replica: &Replica<'_>,
+    chunk: &ChunkLocation,
+    offset: u64,
+    count: u64,
+) -> gfs_client::Result<Bytes> {
+    let (handle, version) = (chunk.handle, chunk.version);
+    match replica.reader.read(handle, version, offset, count).await {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            replica.reader.verify(handle, version, offset, count).await
+        }
+        read => read,
+    }
 }
 
 fn bytes_differ(

@@ -42,6 +42,11 @@ impl Finding {
         self
     }
 
+    /// A server found its own bytes bad: that is no race with a change.
+    pub(super) fn is_verdict(&self) -> bool {
+        self.kind == "corrupt"
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "path": self.place.path,

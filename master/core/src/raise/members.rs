@@ -60,7 +60,8 @@ impl Master {
             return Err(busy(self.missing(handle, here.len(), expected), 200));
         }
         let suspects = here.iter().filter(|replica| replica.state == ReplicaState::Suspect).count();
-        if here.is_empty() || (suspects == here.len() && here.len() < counted) {
+        if here.is_empty() || (suspects == here.len() && !self.all_have_reported(handle, suspects))
+        {
             return Err(busy(self.missing(handle, here.len() - suspects, counted), 1_000));
         }
         let mut members: Vec<ServerIndex> = here.iter().map(|replica| replica.server).collect();
@@ -74,6 +75,18 @@ impl Master {
         }
         self.check_lease_over(now, handle, &members)?;
         Ok(members)
+    }
+
+    /// equal-2: with these suspects, all that `Raised` counted are here, so that nobody better can come. A damaged one counts: it
+    /// cannot lead either, and what was synced is on the suspects.
+    pub(super) fn all_have_reported(&self, handle: ChunkHandle, suspects: usize) -> bool {
+        let damaged = self.of_version(handle).filter(|replica| {
+            replica.state == ReplicaState::Corrupt
+                && self.soft.registry.get(replica.server).link.is_some()
+        });
+        let counted =
+            self.durable.chunks.get(handle).map_or(usize::MAX, |chunk| chunk.members.into());
+        suspects + damaged.count() >= counted
     }
 
     /// raise-7: a primary that is out of reach may hold its lease until it is over by this master's clock.

@@ -167,7 +167,7 @@ impl Master {
     ) -> bool {
         let Some(chunk) = self.durable.chunks.get(handle) else { return false };
         let enough = stored.len() >= members_min(chunk) || self.learner(now, handle).is_some();
-        enough && (!all_suspect(stored) || stored.len() >= usize::from(chunk.members))
+        enough && (!all_suspect(stored) || self.all_have_reported(handle, stored.len()))
     }
 
     fn grant(

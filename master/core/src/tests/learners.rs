@@ -114,6 +114,26 @@ fn equal_4_a_learner_is_good_for_further_numbers_until_one_is_raised() {
 }
 
 #[test]
+fn equal_4_what_was_learned_under_an_older_version_is_of_no_use() {
+    let (mut world, file, handle, primary) = teaching();
+    world.tell(primary, taught(handle, 3, 2, true));
+    // Its stream ends, not its run; the others go on without it.
+    world.leave(3);
+    for number in [3, 4] {
+        world.raised(1, handle, number);
+        world.raised(2, handle, number);
+    }
+    assert_eq!(world.master.durable.chunks.get(handle).unwrap().version, ChunkVersion(4));
+    world.register(3, 2, Vec::new());
+    world.page(3, &[holds(handle, 1, 10)]);
+    world.after_ms(200);
+    let (_, out) = world.ask_lease(file, Some(4));
+    let later = world.after_ms(200);
+    let asked: Vec<_> = raises(&world, &out).into_iter().chain(raises(&world, &later)).collect();
+    assert!(!asked.is_empty() && asked.iter().all(|(uid, ..)| *uid != 3), "{asked:?}");
+}
+
+#[test]
 fn equal_4_a_learner_that_does_not_store_the_number_is_left_out_as_any_other() {
     let (mut world, _, handle, primary) = teaching();
     world.tell(primary, taught(handle, 3, 2, true));

@@ -213,6 +213,25 @@ fn equal_2_when_all_that_are_here_are_suspect_all_that_were_counted_must_be() {
 }
 
 #[test]
+fn equal_2_a_damaged_one_counts_among_those_that_nobody_better_can_come_of() {
+    let (mut world, file, handle, _) = settled();
+    for uid in 1..=3 {
+        world.leave(uid);
+    }
+    world.join(1, 2, &[in_state(ReplicaState::Suspect, handle, 1)]);
+    world.join(2, 2, &[in_state(ReplicaState::Suspect, handle, 1)]);
+    world.after_ms(LEASE_MS.0);
+    world.ask_lease(file, None);
+    let out = world.join(3, 2, &[in_state(ReplicaState::Corrupt, handle, 1)]);
+    let out = if raises(&world, &out).is_empty() { world.after_ms(MEMBER_WAIT_MS.0) } else { out };
+    assert_eq!(raises(&world, &out), [(1, 2, 1), (2, 2, 1)]);
+    world.raised_in(1, handle, 2, (10, 1, ReplicaState::Suspect));
+    let out = world.raised_in(2, handle, 2, (9, 2, ReplicaState::Suspect));
+    let [(primary, start, _)] = grants(&world, &out)[..] else { panic!("{out:?}") };
+    assert_eq!((primary, start), (1, LeaseStart::AllSuspect));
+}
+
+#[test]
 fn a_damaged_replica_is_left_out_by_a_new_number() {
     let (mut world, file, grant) = World::with_chunk();
     let handle = grant.handle;
