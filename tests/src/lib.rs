@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod command;
 pub mod decoders;
+pub mod disks;
 pub mod payload;
 pub mod replicas;
 pub mod tree;

@@ -98,7 +98,8 @@ impl Master {
         let Some(work) = self.soft.works.get(&handle) else { return };
         let wanted = !work.waiters.is_empty() || work.spent.is_some() || work.unasked;
         let members = self.members_of_raise(step.now, handle, work);
-        match members.ok().filter(|_| wanted) {
+        let logged = self.soft.room.may_log().is_ok();
+        match members.ok().filter(|_| wanted && logged) {
             Some(members) => self.start_raise(step, handle, members),
             None if self.reallocate(step, handle) => {}
             None => {
