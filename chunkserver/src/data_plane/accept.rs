@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::guests::Guests;
 use super::pushes::Pushes;
+use super::seldom::Seldom;
 use super::socket::{prepare, timed_out};
 use super::{Bounds, Identity, Parts, connection, handshake};
 use crate::driver::DriverHandle;
@@ -28,6 +29,9 @@ const TICK: Duration = Duration::from_millis(500);
 const LINGER: Duration = Duration::from_millis(100);
 /// Refused connections that linger; when more come, the oldest goes.
 const REFUSED_MAX: usize = 256;
+
+/// A stranger may try as often as it likes.
+static REFUSALS: Seldom = Seldom::new();
 
 /// What all connections share.
 pub(super) struct Shared {
@@ -157,7 +161,9 @@ fn serve(shared: &Shared, socket: Arc<TcpStream>) {
             }
         }
         Err(error) => {
-            warn!(%error, "connection refused");
+            if let Some(unsaid) = REFUSALS.due(std::time::Instant::now()) {
+                warn!(%error, unsaid, "connection refused");
+            }
             linger(&socket);
         }
     }

@@ -14,6 +14,7 @@
 //! | `receive` | are the bytes that came the bytes that were sent? |
 //! | `pushes` | which data waits for its mutation? |
 //! | `forward` | where does pushed data go next? |
+//! | `seldom` | how often is a thing logged that anybody can provoke? |
 //! | `replies` | how do answers get back, in whatever order? |
 //! | `read` | which bytes may a reader have? |
 //! | `peers` | how do a primary's orders get to its secondaries? |
@@ -31,6 +32,7 @@ mod pushes;
 mod read;
 mod receive;
 mod replies;
+mod seldom;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -247,6 +247,44 @@ fn a_record_that_does_not_fit_pads_all_three_and_what_is_read_is_verified() {
 }
 
 #[test]
+fn a_replica_that_cannot_be_read_is_reported_as_corrupt_and_one_of_a_newer_format_is_not_reported()
+{
+    for newer in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let servers = three(dir.path());
+        born(&servers);
+        let chunks = dir.path().join("2/chunks").join(format!("{:02x}", CHUNK.0 & 0xff));
+        let path = chunks.join(format!("{CHUNK}.chunk"));
+        for server in servers {
+            server.driver.stop();
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        for copy in [0, 2048, 4096, 6144] {
+            match newer {
+                false => bytes[copy + 50] ^= 1,
+                true => {
+                    bytes[copy + 4] = 99;
+                    let sum = gfs_protocol::checksum::crc32c(&bytes[copy..copy + 124]);
+                    bytes[copy + 124..copy + 128].copy_from_slice(&sum.to_le_bytes());
+                }
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let (_, server) = start(dir.path(), 2, Handles::default());
+        // An answer shows that the shard has taken up what was found.
+        assert!(answer(&server.ask(1, append(1, 1))).is_err());
+        let pages = server.holdings.lock().unwrap().pages().concat();
+        let told: Vec<_> = pages.iter().map(|report| (report.version.0, report.state)).collect();
+        match newer {
+            false => assert_eq!(told, [(0, ReplicaState::Corrupt)]),
+            true => assert_eq!(told, []),
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "the file is left as it is");
+        server.driver.stop();
+    }
+}
+
+#[test]
 fn what_was_found_on_disk_is_reported_and_shown() {
     let dir = tempfile::tempdir().unwrap();
     let servers = three(dir.path());

@@ -46,6 +46,19 @@ fn versions_only_rise() {
 }
 
 #[test]
+fn a_raise_is_one_header_and_one_sync() {
+    let (fs, store) = store();
+    put(&store, 0, 100).unwrap();
+    store.mark_clean(HANDLE, 100).unwrap();
+    let before = fs.operations();
+    store.set_version(HANDLE, ChunkVersion(5)).unwrap();
+    assert_eq!(fs.operations() - before, 2, "a write and a sync");
+    let (_, found) = open(fs.crash(CrashMode::Nothing)).unwrap();
+    let replica = found[0].replica.as_ref().unwrap();
+    assert!(!replica.clean && replica.version == ChunkVersion(5), "{replica:?}");
+}
+
+#[test]
 fn flags_follow_what_happens_and_outlive_the_process() {
     let (fs, store) = store();
     assert!(store.replica(HANDLE).unwrap().clean);

@@ -219,6 +219,26 @@ fn an_older_redo_record_does_not_undo_a_repair() {
 }
 
 #[test]
+fn nor_does_one_of_a_replica_of_which_no_state_verified() {
+    let (fs, store) = with_source(200_000);
+    store.create(HANDLE, ChunkVersion(1)).unwrap();
+    put(&store, HANDLE, 2, 0, 200_000);
+    store.flush(HANDLE, 200_000).unwrap();
+    for seed in 3..7 {
+        put(&store, HANDLE, seed, 60_000, 80_000);
+    }
+    let fs = fs.kill();
+    fs.flip(&path(".chunk"), DATA_AT + 199_000, 3).unwrap();
+    let (store, found) = reopen(fs.clone(), 1);
+    assert!(replica(&found).damaged.is_some());
+    copy(&store, false).unwrap();
+    let (store, found) = reopen(fs.kill(), 1);
+    assert!(replica(&found).damaged.is_some(), "until it is equal");
+    assert_eq!(copy(&store, true).unwrap(), 0, "what was repaired stays repaired");
+    make_equal(&store, false);
+}
+
+#[test]
 fn a_replica_that_was_cut_short_is_taken_up_again() {
     for (cut, running) in [
         (DATA_AT + 100_000, true),
