@@ -17,10 +17,10 @@ use gfs_chunkserver_core::{Copied, Input, Job};
 use gfs_protocol::checksum::crc32c;
 use gfs_protocol::frame::blocking::read_head;
 use gfs_protocol::frame::{Head, encode_request, offset_of};
-use gfs_types::Error;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::{BLOCK_BYTES, CHUNK_BYTES_MAX, COPIES_MAX, FRAME_BYTES_MAX};
 use gfs_types::message::data::{DataRequest, DataResponse};
+use gfs_types::{Error, ErrorKind};
 use tracing::{debug, warn};
 
 use super::receive::receive;
@@ -248,11 +248,19 @@ impl Source<'_> {
         let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
         let offset = offset_of(request);
         let came = receive(&mut self.reader, &mut bytes, offset, &head.checksums, |_| ());
-        let response = head.reply.result?;
+        let response = head.reply.result.map_err(|error| self.refused(error))?;
         if came.map_err(|error| lost(&error))?.is_err() {
             return Err(self.nonsense("sent bytes that do not match their checksum"));
         }
         Ok((response, Part::new(Bytes::from(bytes), offset, head.checksums)?))
+    }
+
+    /// Only what is wrong with the replica here may be called corrupt: its core would call it damaged.
+    fn refused(&self, error: Error) -> Error {
+        match error.kind {
+            ErrorKind::Corrupt => self.nonsense(&format!("cannot give its bytes: {error}")),
+            _ => error,
+        }
     }
 
     fn nonsense(&self, what: &str) -> Error {

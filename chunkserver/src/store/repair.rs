@@ -98,7 +98,7 @@ impl Store {
         let known = match self.chunk(handle) {
             Ok((chunk, file)) => {
                 // One that ended clean meanwhile must not look so half-way.
-                if chunk.repairable.load(Ordering::Acquire) && chunk.is_ready(false) {
+                if chunk.repairable.load(Ordering::Acquire) && chunk.is_ready(true) {
                     return Ok((chunk, file));
                 }
                 if file.len().map_err(|error| chunk.io(error))? >= DATA_AT {
@@ -162,6 +162,8 @@ impl Chunk {
         new.sequence += 1;
         new.clean = false;
         new.suspect = true;
+        // What a restart showed before may be replaced by bytes of which nobody knows yet whether they are committed (mut-4).
+        new.overwritten = true;
         new.corrupt |= lost;
         new.boot = boot;
         (new.base, new.next) = (end, end);

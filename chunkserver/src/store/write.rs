@@ -88,6 +88,7 @@ impl Chunk {
     fn close(&self, state: &mut State, error: io::Error) -> StoreError {
         let error = self.io(error);
         state.closed = Some(error.to_string());
+        self.repairable.store(false, Ordering::Release);
         error
     }
 

@@ -259,6 +259,7 @@ impl Model {
         let suspect = self.with(|head| {
             head.clean = false;
             head.suspect = true;
+            head.overwritten = true;
         });
         let mut mixed = suspect.clone();
         mixed.head.committed = None;
@@ -270,6 +271,8 @@ impl Model {
         let mut states = self.repair();
         states.insert(0, self.with(|head| head.clean = false));
         let mut next = self.equalised();
+        // What is just too long is cut.
+        next.head.overwritten |= self.mixed || !self.bytes.starts_with(&source());
         next.head.committed = None;
         next.bytes = Arc::new(source().to_vec());
         next.mixed = false;
