@@ -27,12 +27,7 @@ pub(crate) async fn run(dir: &Path, role: Role) -> Result<()> {
         )));
     };
     process::signal(pid, Signal::KILL)?;
-    let gone = || async {
-        match process::living(&layout, role) {
-            Ok(Some(now)) if now == pid => Err(String::new()),
-            _ => Ok(()),
-        }
-    };
+    let gone = || async { if process::has_ended(pid) { Ok(()) } else { Err(String::new()) } };
     poll_until(Instant::now() + GONE_TIME, gone).await.map_err(|_| {
         let pid = pid.as_raw_nonzero();
         Failure::new(format!("{role} (process {pid}) is still there {GONE_TIME:?} after SIGKILL"))

@@ -95,6 +95,17 @@ fn has_argument(cmdline: &[u8], path: &Path) -> bool {
     cmdline.split(|byte| *byte == 0).any(|argument| argument == path.as_os_str().as_bytes())
 }
 
+/// Whether it has let go of its files and ports. Its arguments are gone sooner: who starts the role again on their word may find its
+/// directory in use.
+pub(crate) fn has_ended(pid: Pid) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else {
+        return true;
+    };
+    // `PID (NAME) STATE …`; a zombie has closed everything.
+    let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+    state.starts_with(['Z', 'X'])
+}
+
 /// Sends a signal; a process that is gone already is no error.
 pub(crate) fn signal(pid: Pid, signal: Signal) -> Result<()> {
     match kill_process(pid, signal) {

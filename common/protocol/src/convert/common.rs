@@ -1,8 +1,9 @@
-//! `common.proto`.
+//! `common.proto`, and the member of a lease.
 
 use gfs_types::fence::{ChunkVersion, Incarnation, MasterEpoch};
 use gfs_types::ids::{ClusterUid, ProcessSession, ServerUid};
 use gfs_types::message::client::ReplicaLocation;
+use gfs_types::message::control::Member;
 use gfs_types::record::ConfigRecord;
 use gfs_types::{Error, ErrorKind};
 
@@ -82,6 +83,27 @@ impl TryFrom<pb::ReplicaLocation> for ReplicaLocation {
             topology: topology_from_wire(&wire.topology)?,
             version: ChunkVersion(wire.version),
             state: state_from_wire(wire.state)?,
+        })
+    }
+}
+
+impl From<Member> for pb::Member {
+    fn from(member: Member) -> Self {
+        Self {
+            chunkserver: uid_bytes(member.chunkserver.0),
+            session: member.session.0,
+            address: member.address,
+        }
+    }
+}
+
+impl TryFrom<pb::Member> for Member {
+    type Error = Error;
+    fn try_from(wire: pb::Member) -> Result<Self> {
+        Ok(Self {
+            chunkserver: ServerUid(uid_from_bytes("Member.chunkserver", &wire.chunkserver)?),
+            session: ProcessSession(wire.session),
+            address: wire.address,
         })
     }
 }

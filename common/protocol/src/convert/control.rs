@@ -4,8 +4,8 @@ use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
 use gfs_types::ids::{ChunkHandle, ClusterUid, ProcessSession, ServerUid};
 use gfs_types::message::control::{
-    Command, FromChunkserver, HeldLease, LeaseStart, Member, RaisedReplica, Registration,
-    ReplicaReport, Space, ToChunkserver,
+    Command, FromChunkserver, HeldLease, LeaseStart, RaisedReplica, Registration, ReplicaReport,
+    Space, ToChunkserver,
 };
 
 use super::{
@@ -119,13 +119,7 @@ impl TryFrom<pb::ChunkserverMessage> for FromChunkserver {
                 session: ProcessSession(failed.session),
                 reason: failed.reason,
             },
-            Kind::LearnerTaught(taught) => Self::LearnerTaught {
-                handle: ChunkHandle(taught.handle),
-                version: ChunkVersion(taught.version),
-                learner: ServerUid(uid_from_bytes("LearnerTaught.learner", &taught.learner)?),
-                session: ProcessSession(taught.session),
-                result: done_or(taught.error)?,
-            },
+            Kind::LearnerTaught(taught) => learner_taught(taught)?,
         })
     }
 }
@@ -157,6 +151,16 @@ fn raised(wire: Option<pb::raise_answer::Result>) -> Result<Result<RaisedReplica
             state: state_from_wire(replica.state)?,
         })),
     }
+}
+
+fn learner_taught(wire: pb::LearnerTaught) -> Result<FromChunkserver> {
+    Ok(FromChunkserver::LearnerTaught {
+        handle: ChunkHandle(wire.handle),
+        version: ChunkVersion(wire.version),
+        learner: ServerUid(uid_from_bytes("LearnerTaught.learner", &wire.learner)?),
+        session: ProcessSession(wire.session),
+        result: done_or(wire.error)?,
+    })
 }
 
 fn done_or(error: Option<pb::Error>) -> Result<Result<()>> {
@@ -382,25 +386,4 @@ impl TryFrom<WireCommand> for Command {
 fn start_from_wire(number: u32) -> Result<LeaseStart> {
     LeaseStart::from_wire(number)
         .ok_or_else(|| Error::invalid(format!("unknown start of a lease: {number}")))
-}
-
-impl From<Member> for pb::Member {
-    fn from(member: Member) -> Self {
-        Self {
-            chunkserver: uid_bytes(member.chunkserver.0),
-            session: member.session.0,
-            address: member.address,
-        }
-    }
-}
-
-impl TryFrom<pb::Member> for Member {
-    type Error = Error;
-    fn try_from(wire: pb::Member) -> Result<Self> {
-        Ok(Self {
-            chunkserver: ServerUid(uid_from_bytes("Member.chunkserver", &wire.chunkserver)?),
-            session: ProcessSession(wire.session),
-            address: wire.address,
-        })
-    }
 }
