@@ -9,6 +9,7 @@ use super::state::Condition;
 use super::{Pending, Replica, Role};
 use crate::effect::{Effect, StoreOp};
 use crate::input::Token;
+use crate::primary::{Phase, paused};
 
 impl Replica {
     /// Everything that is here, on disk. For a chunk that nobody holds a lease on.
@@ -36,6 +37,8 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         let result = match self.condition.reported() {
+            // What it knows to be committed may be less than what was: all of it counts when the members have it too.
+            Some(_) if self.awaits_equal_members() => Err(paused(self.handle)),
             Some(state) if self.stored >= target.version => {
                 Ok(DataResponse::Replica(self.info(now, state)))
             }
@@ -46,6 +49,12 @@ impl Replica {
             None => Err(self.not_here()),
         };
         out.push(Effect::Reply { token, result });
+    }
+
+    /// A member that failed may have done so before all were equal; then a raise without it comes first.
+    fn awaits_equal_members(&self) -> bool {
+        let Role::Primary(primary) = &self.role else { return false };
+        matches!(primary.phase, Phase::Equalising { .. } | Phase::Broken)
     }
 
     fn info(&self, now: Instant, state: ReplicaState) -> ReplicaInfo {

@@ -56,6 +56,28 @@ fn equal_1_no_mutation_is_taken_before_every_member_is_equal() {
 }
 
 #[test]
+fn equal_1_no_length_is_told_before_every_member_is_equal() {
+    let mut bench = equalising(&[2]);
+    let token = crate::Token(90);
+    bench.step(Input::Inspect { token, target: target(2) });
+    assert_eq!(bench.reply(token), Some(Err(Busy)), "it may know of less than was acknowledged");
+    bench.equalised(2, 2, 1, Ok(0));
+    let token = crate::Token(91);
+    bench.step(Input::Inspect { token, target: target(2) });
+    let Some(Ok(DataResponse::Replica(info))) = bench.reply(token) else { panic!("no answer") };
+    assert!(info.primary);
+}
+
+#[test]
+fn equal_1_no_length_is_told_when_a_member_failed_before_all_were_equal() {
+    let mut bench = equalising(&[2]);
+    bench.equalised(2, 2, 1, Err(Error::stale("another run of it is here")));
+    let token = crate::Token(90);
+    bench.step(Input::Inspect { token, target: target(2) });
+    assert_eq!(bench.reply(token), Some(Err(Busy)));
+}
+
+#[test]
 fn equal_1_members_are_told_when_all_are_equal_so_that_they_may_show_what_they_have() {
     let mut bench = equalising(&[2, 3]);
     bench.equalised(2, 2, 1, Ok(0));
