@@ -20,6 +20,8 @@ pub(crate) struct Chunk {
 
 /// The version every chunk is born with.
 pub(crate) const FIRST_VERSION: ChunkVersion = ChunkVersion(1);
+/// The version of a replica that has yet to learn anything: below that of every chunk.
+pub(crate) const NO_VERSION: ChunkVersion = ChunkVersion(0);
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Chunks {

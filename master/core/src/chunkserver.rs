@@ -10,6 +10,7 @@ use gfs_types::message::control::{
 };
 use gfs_types::time::Instant;
 
+use crate::chunks::NO_VERSION;
 use crate::leases::{CALM_MS, Lease, LeaseMember};
 use crate::master::Step;
 use crate::raise::{Stage, Work};
@@ -298,6 +299,10 @@ impl Master {
             self.soft.leases.superseded(step.now, handle, version, server);
             if self.durable.chunks.was_freed(handle) {
                 return self.send(step, server, Command::DeleteReplica { handle, version });
+            }
+            if version == NO_VERSION {
+                self.soft.repairs.note(step.now, handle);
+                self.soft.repairs.hasten(step.now, handle);
             }
         }
         let session = self.soft.registry.get(server).session;

@@ -23,6 +23,7 @@ mod leases;
 mod lifecycle;
 mod master;
 mod namespace;
+mod newcomers;
 mod ops;
 mod placement;
 mod raise;

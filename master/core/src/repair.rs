@@ -105,7 +105,8 @@ impl Master {
     /// A replica was reported. Cheap where it is as it should be: that is nearly always.
     pub(crate) fn note_report(&mut self, now: Instant, report: &ReplicaReport, came: bool) {
         let Some(chunk) = self.durable.chunks.get(report.handle) else { return };
-        if report.state != ReplicaState::Clean || report.version < chunk.version {
+        let few = chunk.members < chunk.goal;
+        if report.state != ReplicaState::Clean || report.version < chunk.version || few {
             self.soft.repairs.note(now, report.handle);
         }
         if came {
@@ -165,9 +166,8 @@ impl Master {
         }
         let learner = self.learner(step.now, handle).is_some();
         if !learner && !self.differs(handle) {
-            // Who rests, is silent, or is one too many now may be wanted later.
-            let later = self.may_learn(handle).next().is_some() && self.is_short(handle);
-            return if later { Look::Tried } else { Look::Healthy };
+            self.invite(step, handle);
+            return if self.wants_more(handle) { Look::Tried } else { Look::Healthy };
         }
         let work = Work { unasked: true, ..Work::new() };
         let Ok(members) = self.members_of_raise(step.now, handle, &work) else {
@@ -199,9 +199,17 @@ impl Master {
             self.teach(step, handle);
             return Look::Tried;
         }
+        if self.invite(step, handle) {
+            return Look::Tried;
+        }
         let unasked = self.soft.leases.live(step.now, handle).is_some_and(|lease| lease.unasked);
-        let later = self.may_learn(handle).next().is_some() && self.is_short(handle);
-        if unasked || later { Look::Later } else { Look::Healthy }
+        if unasked || self.wants_more(handle) { Look::Later } else { Look::Healthy }
+    }
+
+    /// Who rests, is silent, or is one too many now may be wanted later; or one that is not here yet.
+    fn wants_more(&self, handle: ChunkHandle) -> bool {
+        let may_come = self.may_learn(handle).next().is_some() || self.has_few_members(handle);
+        may_come && self.is_short(handle)
     }
 
     /// A number was started and nobody waits for the answers: by an earlier process, or the work was dropped. Whoever stored it takes no

@@ -3,7 +3,7 @@
 use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession};
-use gfs_types::limits::RAISE_ANSWER_MS;
+use gfs_types::limits::{RAISE_ANSWER_MS, RETURN_WAIT_MS};
 use gfs_types::message::client::{LeaseGrant, ReplicaLocation, Response};
 use gfs_types::message::control::{Command, LeaseStart, Member, RaisedReplica, ReplicaState};
 use gfs_types::region::ChunkIndex;
@@ -219,6 +219,8 @@ impl Master {
         if may_learn {
             self.soft.repairs.note(step.now, handle);
             self.soft.repairs.hasten(step.now, handle);
+        } else if self.has_few_members(handle) {
+            self.soft.repairs.note(step.now + RETURN_WAIT_MS, handle);
         }
         let Some(work) = self.soft.works.remove(&handle) else { return };
         for waiter in work.waiters {

@@ -3,9 +3,9 @@
 use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, FileId, ProcessSession, ServerUid};
-use gfs_types::message::control::{FromChunkserver, ReplicaReport, ReplicaState};
+use gfs_types::message::control::{Command, FromChunkserver, ReplicaReport, ReplicaState};
 
-use super::world::{World, grants, holds, lessons, raises};
+use super::world::{World, grants, holds, lessons, raises, sent};
 
 /// A chunk on 1 and 2 under version 2, which was raised while 3 was away; a client has the lease. Its primary.
 fn without_3() -> (World, FileId, ChunkHandle, u128) {
@@ -209,4 +209,71 @@ fn one_member_will_do_when_there_is_one_to_teach() {
     assert_eq!(grants(&world, &out).len(), 1);
     let out = world.after_ms(50);
     assert_eq!(lessons(&world, &out), [(primary, 3, 3)]);
+}
+
+/// Servers 1 and 2 say that they are here, and what the master does then.
+fn a_while(world: &mut World, ms: u64) -> Vec<crate::Effect> {
+    let mut all = Vec::new();
+    for _ in 0..ms / 500 {
+        for uid in 1..=3 {
+            if world
+                .master
+                .soft
+                .registry
+                .by_uid(ServerUid(uid))
+                .is_some_and(|index| world.master.soft.registry.get(index).link.is_some())
+            {
+                world.heartbeat(uid, &[]);
+            }
+        }
+        all.extend(world.after_ms(500));
+    }
+    all
+}
+
+fn empty_replicas(world: &World, out: &[crate::Effect]) -> Vec<(u128, u64)> {
+    let told = sent(out).into_iter().filter_map(|(link, command)| match command {
+        Command::CreateReplica { version, .. } => Some((world.at(link), version.0)),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn equal_4_a_chunk_that_was_born_on_too_few_servers_gets_an_empty_replica_that_learns() {
+    let mut world = World::new();
+    (1..=3).for_each(|uid| drop(world.join(uid, 1, &[])));
+    world.leave(3);
+    a_while(&mut world, 10_000);
+    let file = world.file("/f");
+    world.ask_lease(file, None);
+    let handle = world.only_handle();
+    world.created(1, handle);
+    let out = world.created(2, handle);
+    let [(primary, ..)] = grants(&world, &out)[..] else { panic!("{out:?}") };
+    let out = a_while(&mut world, 4_000);
+    assert_eq!(empty_replicas(&world, &out), [], "nobody could take one");
+    world.join(3, 2, &[]);
+    let mut out = Vec::new();
+    for _ in 0..30 {
+        world.heartbeat(primary, &[(handle, 1)]);
+        out.extend(a_while(&mut world, 500));
+        if !empty_replicas(&world, &out).is_empty() {
+            break;
+        }
+    }
+    assert_eq!(empty_replicas(&world, &out), [(3, 0)], "of no version: it is stale");
+    let (version, result) = (ChunkVersion(0), Ok(()));
+    world.tell(3, FromChunkserver::ReplicaCreated { handle, version, result });
+    let out = world.after_ms(50);
+    assert_eq!(lessons(&world, &out), [(primary, 3, 1)]);
+    let mut good = taught(handle, 3, 2, true);
+    let FromChunkserver::LearnerTaught { version, .. } = &mut good else { panic!() };
+    *version = ChunkVersion(1);
+    let out = world.tell(primary, good);
+    assert_eq!(raises(&world, &out), [(1, 2, 1), (2, 2, 1), (3, 2, 1)]);
+    (1..=3).for_each(|uid| drop(world.raised(uid, handle, 2)));
+    assert_eq!(world.master.durable.chunks.get(handle).unwrap().members, 3);
+    let out = a_while(&mut world, 20_000);
+    assert_eq!(empty_replicas(&world, &out), []);
 }
