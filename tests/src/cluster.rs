@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,9 +16,15 @@ use crate::command::{gfs, gfs_binary, ok};
 /// How long a cluster may take until files can be stored, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Set, the directory of a cluster whose test found a violation is kept: its logs tell what happened.
+const KEEP_VARIABLE: &str = "GFS_TEST_KEEP";
+/// A test of this process found one.
+static VIOLATED: AtomicBool = AtomicBool::new(false);
+
 /// A running cluster. Dropping it ends every process it started and removes its directory.
 pub struct Cluster {
-    dir: TempDir,
+    /// There until the drop.
+    dir: Option<TempDir>,
     dev: Child,
     /// What `GFS_MASTERS` must be.
     pub masters: String,
@@ -81,19 +88,23 @@ impl Cluster {
                 panic!("the cluster did not become ready: {why}\n{logs}");
             }
         };
-        Self { dir, dev, masters }
+        Self { dir: Some(dir), dev, masters }
     }
 
     /// The cluster's directory.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
-        self.dir.path().join("cluster")
+        self.home().join("cluster")
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.as_ref().map(|dir| dir.path().to_owned()).unwrap_or_default()
     }
 
     /// A place for files of the test, removed with the cluster.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
-        let path = self.dir.path().join("scratch");
+        let path = self.home().join("scratch");
         fs::create_dir_all(&path).expect("a directory for files of the test");
         path
     }
@@ -133,6 +144,32 @@ impl Cluster {
         address.unwrap_or_else(|| panic!("no {role} in {text}")).to_owned()
     }
 
+    /// The role that listens at an address.
+    #[must_use]
+    pub fn role_at(&self, address: &str) -> Option<String> {
+        let text = fs::read_to_string(self.dir().join("addresses")).ok()?;
+        let roles = text.lines().filter_map(|line| line.split_once(' '));
+        roles.into_iter().find(|(_, at)| *at == address).map(|(role, _)| role.to_owned())
+    }
+
+    /// SIGKILL to all of these at once; returns when they are gone.
+    ///
+    /// # Panics
+    /// When one of them does not run, or does not end.
+    pub fn kill_at_once(&self, roles: &[&str]) {
+        let pids = self.pids();
+        roles.iter().for_each(|role| self.signal(role, Signal::KILL));
+        let deadline = Instant::now() + PATIENCE;
+        for role in roles {
+            // A process that ended and was not waited for has no command line any more.
+            let path = format!("/proc/{}/cmdline", pids[*role]);
+            while fs::read(&path).is_ok_and(|text| !text.is_empty()) {
+                assert!(Instant::now() < deadline, "{role} is still there after SIGKILL");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
     /// Sends a signal to one role.
     ///
     /// # Panics
@@ -166,9 +203,8 @@ impl Cluster {
     pub fn stop(mut self) -> TempDir {
         let status = end(&mut self.dev).expect("gfs dev ends in time on SIGTERM");
         assert!(status.success(), "gfs dev ended with {status}");
-        // `Drop` finds an ended process and an empty path.
-        let empty = tempfile::tempdir().expect("a directory");
-        std::mem::replace(&mut self.dir, empty)
+        // `Drop` finds an ended process and no directory.
+        self.dir.take().expect("there until the drop")
     }
 
     /// All log files, for the message of a failed test.
@@ -187,6 +223,23 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             eprintln!("{}", self.logs());
         }
+        keep_if_asked(&mut self.dir);
+    }
+}
+
+/// Clusters have something to tell from now on.
+pub(crate) fn note_violation() {
+    VIOLATED.store(true, Ordering::Relaxed);
+}
+
+/// Keeps a directory that would go, if the environment asks for it and there is something to see.
+pub(crate) fn keep_if_asked(dir: &mut Option<TempDir>) {
+    let worth_keeping = VIOLATED.load(Ordering::Relaxed) || std::thread::panicking();
+    if worth_keeping
+        && std::env::var_os(KEEP_VARIABLE).is_some()
+        && let Some(dir) = dir.take()
+    {
+        eprintln!("kept: {}", dir.keep().display());
     }
 }
 
@@ -231,7 +284,7 @@ fn wait_until_ready(stdout: std::process::ChildStdout) -> Result<String, String>
 }
 
 /// The last lines of every log.
-fn read_logs(dir: &Path) -> String {
+pub(crate) fn read_logs(dir: &Path) -> String {
     let mut text = String::new();
     let Ok(entries) = fs::read_dir(dir.join("logs")) else { return text };
     for entry in entries.flatten() {

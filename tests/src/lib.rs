@@ -1,12 +1,17 @@
 //! Tests of the whole system: real processes, real sockets, real files, real signals.
 //!
-//! This library starts and stops clusters, makes payloads that prove who wrote them, and lists the decoders; the tests
-//! themselves stand in `tests/`, one file a subject.
+//! This library starts and stops clusters, puts load on them while they break, makes payloads that prove who wrote them, and
+//! lists the decoders; the tests themselves stand in `tests/`, one file a subject.
 
+pub mod apart;
 pub mod cluster;
 pub mod command;
 pub mod decoders;
 pub mod disks;
+pub mod equal;
+pub mod load;
+pub mod network;
 pub mod payload;
 pub mod replicas;
+pub mod rounds;
 pub mod tree;

@@ -41,6 +41,12 @@ pub fn length(writer: u64, seq: u64, min: usize, max: usize) -> usize {
     (scaled + jitter).clamp(min, max)
 }
 
+/// Any number; the same for the same arguments.
+#[must_use]
+pub fn draw(stream: u64, turn: u64) -> u64 {
+    generator(stream ^ 0xd4a3, turn).next_u64()
+}
+
 fn generator(writer: u64, seq: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(writer.rotate_left(32) ^ seq)
 }

@@ -5,6 +5,7 @@
 
 mod fix;
 mod process;
+mod soak;
 mod test;
 mod tidy;
 mod workspace;
@@ -35,6 +36,15 @@ enum Task {
         cargo xtask test --only clippy   one step\n  \
         cargo xtask test --list          the steps, and what each does")]
     Test(test::Options),
+    /// Break running clusters again and again, under load, and compare what they hold with what they acknowledged
+    #[command(
+        after_help = "Examples:\n  cargo xtask soak                                   an hour\n  \
+        cargo xtask soak --rounds 10 --first-seed 1000     a shorter one, with other seeds\n  \
+        cargo xtask soak --only killed --rounds 200        one kind of fault\n\n\
+        A line tells of each round; the last line is the sum. It ends with 1 if anything acknowledged was lost or\n\
+        wrong, or if replicas did not become equal; the directory of that cluster, with its logs, is kept and named."
+    )]
+    Soak(soak::Options),
     /// Check the rules of the tree that no compiler knows: sizes, dependency direction, links, names
     #[command(after_help = "Examples:\n  cargo xtask tidy\n  cargo xtask tidy --list")]
     Tidy(tidy::Options),
@@ -59,6 +69,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let workspace = Workspace::find()?;
     match &arguments.task {
         Task::Test(options) => test::run(&workspace, options),
+        Task::Soak(options) => soak::run(&workspace, options),
         Task::Tidy(options) => tidy::run(&workspace, options),
         Task::Fix => fix::run_all(&workspace),
     }

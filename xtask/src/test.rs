@@ -13,6 +13,7 @@ use clap::Args;
 use self::report::Report;
 pub(crate) use self::report::Tally;
 use self::steps::{STEPS, Step};
+pub(crate) use self::steps::{cargo_test, program_under_test};
 use crate::workspace::Workspace;
 
 /// What `cargo xtask test` takes.

@@ -10,6 +10,8 @@ pub(crate) struct Tally {
     pub(crate) skipped: u64,
     /// What a reader must know: the failed tests, the reason of a skip.
     pub(crate) notes: Vec<String>,
+    /// Tests that said that they could not run here, and that `cargo test` will count as passed.
+    said_skipped: u64,
 }
 
 impl Tally {
@@ -43,9 +45,13 @@ impl Tally {
     /// Counts one line of what `cargo test` prints; other lines change nothing.
     pub(crate) fn count_line(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
-            self.passed += number_before(counts, " passed");
+            let skipped = std::mem::take(&mut self.said_skipped);
+            self.passed += number_before(counts, " passed").saturating_sub(skipped);
             self.failed += number_before(counts, " failed");
-            self.skipped += number_before(counts, " ignored");
+            self.skipped += number_before(counts, " ignored") + skipped;
+        } else if line.starts_with("skipped: ") {
+            self.said_skipped += 1;
+            self.notes.push(line.to_owned());
         } else if let Some(test) = line.strip_prefix("test ")
             && let Some((test, outcome)) = test.rsplit_once(" ... ")
             && (outcome == "FAILED" || outcome.starts_with("ignored"))
@@ -155,6 +161,18 @@ mod tests {
     fn failed_and_ignored_tests_are_named() {
         let tally = counted(&["test a::b ... FAILED", "test c ... ignored, slow", "test d ... ok"]);
         assert_eq!(tally.notes, ["a::b: FAILED", "c: ignored, slow"]);
+    }
+
+    #[test]
+    fn a_test_that_says_that_it_cannot_run_here_is_skipped_not_passed() {
+        let tally = counted(&[
+            "skipped: partitions: nft is missing",
+            "test a ... ok",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+            "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+        ]);
+        assert_eq!((tally.passed, tally.skipped), (4, 1));
+        assert_eq!(tally.notes, ["skipped: partitions: nft is missing"]);
     }
 
     #[test]

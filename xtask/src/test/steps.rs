@@ -1,5 +1,6 @@
 //! The steps of `cargo xtask test`, in the order in which they run: the quick ones first.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
@@ -119,13 +120,19 @@ fn unit(workspace: &Workspace) -> Result<Tally> {
     tests(&mut [code, cargo_test(workspace, &["--doc"])])
 }
 
-/// The program under test is built alone, with the features its users get.
-fn cluster(workspace: &Workspace) -> Result<Tally> {
+/// Builds the program under test, alone, with the features its users get; nothing when it does not build.
+pub(crate) fn program_under_test(workspace: &Workspace) -> Result<Option<PathBuf>> {
     let build = ["build", "--profile", "ci", "--locked", "--package", "gfs-cli", "--bin", "gfs"];
     if !run(&mut cargo(&workspace.root, &build))?.success() {
-        return Ok(Tally::failed("the program gfs does not build: see above"));
+        return Ok(None);
     }
-    let gfs = workspace.metadata()?.target_directory.join("ci").join("gfs");
+    Ok(Some(workspace.metadata()?.target_directory.join("ci").join("gfs")))
+}
+
+fn cluster(workspace: &Workspace) -> Result<Tally> {
+    let Some(gfs) = program_under_test(workspace)? else {
+        return Ok(Tally::failed("the program gfs does not build: see above"));
+    };
     let mut whole = cargo_test(workspace, &["--test", "*"]);
     whole.env("GFS_BIN", gfs);
     tests(&mut [whole])
@@ -140,7 +147,8 @@ fn readme(workspace: &Workspace) -> Result<Tally> {
     Ok(Tally::of(good, "examples/first-light.sh did not get an identical file back: see above"))
 }
 
-fn cargo_test(workspace: &Workspace, targets: &[&str]) -> Command {
+/// `cargo test` of these targets.
+pub(crate) fn cargo_test(workspace: &Workspace, targets: &[&str]) -> Command {
     let arguments = ["test", "--profile", "ci", "--locked", "--no-fail-fast", "--workspace"];
     let mut command = cargo(&workspace.root, &arguments);
     command.args(targets);

@@ -27,7 +27,11 @@ pub(crate) const RUSTFMT: Tool =
 pub(crate) const CLIPPY: Tool =
     Tool { probe: &["cargo", "clippy", "--version"], source: Source::Rustup("clippy") };
 
-const TOOLS: [&Tool; 3] = [&GIT, &RUSTFMT, &CLIPPY];
+/// With these two the tests of partitions make networks and cut them; they look for them by themselves.
+const IP: Tool = Tool { probe: &["ip", "-Version"], source: Source::Debian("iproute2") };
+const NFT: Tool = Tool { probe: &["nft", "--version"], source: Source::Debian("nftables") };
+
+const TOOLS: [&Tool; 5] = [&GIT, &RUSTFMT, &CLIPPY, &IP, &NFT];
 
 impl Tool {
     fn here(&self) -> bool {
