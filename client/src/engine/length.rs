@@ -37,7 +37,8 @@ impl Engine {
         doing: &str,
     ) -> Result<u64> {
         let Some(last) = entry.chunks.checked_sub(1).filter(|_| !entry.length_is_final) else {
-            return Ok(entry.length);
+            // Never back: this client was told of so much.
+            return Ok(self.remembered(|cache, _| cache.length(entry.id)).max(entry.length));
         };
         let last = ChunkIndex(last);
         let known = located.into_iter().find(|chunk| chunk.index == last);

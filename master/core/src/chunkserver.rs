@@ -294,7 +294,9 @@ impl Master {
         result: Result<RaisedReplica, Error>,
     ) {
         if let Ok(replica) = &result {
-            let RaisedReplica { length, state, .. } = *replica;
+            // What is applied may not be committed: it says nothing of the length.
+            let known = self.soft.registry.replicas(handle).iter().find(|one| one.server == server);
+            let (length, state) = (known.map_or(0, |known| known.length), replica.state);
             self.soft.registry.report(server, &ReplicaReport { handle, version, length, state });
             self.soft.leases.superseded(step.now, handle, version, server);
             if self.durable.chunks.was_freed(handle) {

@@ -99,7 +99,7 @@ impl ChunkList {
     pub(crate) fn from(
         &self,
         first: ChunkIndex,
-    ) -> impl Iterator<Item = (ChunkIndex, ChunkHandle)> + '_ {
+    ) -> impl DoubleEndedIterator<Item = (ChunkIndex, ChunkHandle)> + '_ {
         let at = self.place(first).unwrap_or_else(|at| at);
         self.list[at..].iter().map(|(index, handle)| (ChunkIndex(u64::from(*index)), *handle))
     }

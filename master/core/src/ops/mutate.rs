@@ -106,9 +106,10 @@ impl Master {
             Mutation::Rename { to, .. } => to,
             _ => return Ok(Response::Done),
         };
-        let EntryFacts { id, kind, length, chunks, replication, attributes } = *facts;
-        let (known, length_is_final) = self.length_of(step.now, id);
-        let length = length.max(known);
+        let EntryFacts { id, kind, length, replication, attributes, .. } = *facts;
+        let known = self.length_of(step.now, id);
+        let (length, length_is_final) = (length.max(known.length), known.length_is_final);
+        let chunks = known.chunks;
         let path = GfsPath::parse(path)?.as_str().to_owned();
         let entry =
             Entry { path, id, kind, length, length_is_final, chunks, replication, attributes };

@@ -5,12 +5,23 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, FileId};
 use gfs_types::message::client::{Entry, Query, Response};
 use gfs_types::message::control::ReplicaState;
+use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
 
 use super::{find, parse};
 use crate::Master;
 use crate::apply::facts;
 use crate::sessions::EntryFacts;
+
+/// What is known of how long a file is.
+pub(super) struct Length {
+    /// In bytes.
+    pub(super) length: u64,
+    /// Nobody can know of more.
+    pub(super) length_is_final: bool,
+    /// One more than the index of the last chunk that counts.
+    pub(super) chunks: u64,
+}
 
 impl Master {
     pub(super) fn query(&self, now: Instant, query: Query) -> Result<Response, Error> {
@@ -31,20 +42,28 @@ impl Master {
 
     pub(super) fn entry(&self, now: Instant, id: FileId, path: String) -> Result<Entry, Error> {
         let node = self.durable.tree.get(id).ok_or_else(|| super::no_file(id))?;
-        let EntryFacts { id, kind, chunks, replication, attributes, .. } = facts(id, node);
-        let (length, length_is_final) = self.length_of(now, id);
+        let EntryFacts { id, kind, replication, attributes, .. } = facts(id, node);
+        let Length { length, length_is_final, chunks } = self.length_of(now, id);
         Ok(Entry { path, id, kind, length, length_is_final, chunks, replication, attributes })
     }
 
-    /// A file's length as logged, or newer from reports of its last chunk; and whether it is the length.
-    pub(super) fn length_of(&self, now: Instant, id: FileId) -> (u64, bool) {
+    /// A file's length as logged, or newer from reports of its last chunk. A chunk that no client was ever told of does not count:
+    /// what it was allocated for was never acknowledged, and may have been given up.
+    pub(super) fn length_of(&self, now: Instant, id: FileId) -> Length {
         let Some(file) = self.durable.tree.get(id).and_then(|node| node.file()) else {
-            return (0, true);
+            return Length { length: 0, length_is_final: true, chunks: 0 };
         };
-        let Some((index, handle)) = file.chunks.last() else { return (file.length, true) };
-        let before = self.durable.chunk_size().file_offset(index);
-        let reported = self.chunk_length(handle).map_or(0, |length| before.saturating_add(length));
-        (file.length.max(reported), self.is_quiet(now, handle))
+        let mut seen = file.chunks.from(ChunkIndex(0)).rev();
+        let Some((index, handle)) = seen.find(|(_, handle)| !self.is_unseen(*handle)) else {
+            return Length { length: file.length, length_is_final: true, chunks: 0 };
+        };
+        let reported = self.chunk_length(handle).unwrap_or(0);
+        let reported = self.durable.chunk_size().file_offset(index).saturating_add(reported);
+        Length {
+            length: file.length.max(reported),
+            length_is_final: self.is_quiet(now, handle),
+            chunks: index.0 + 1,
+        }
     }
 
     /// The longest committed length a current replica told.
@@ -55,9 +74,6 @@ impl Master {
     /// Nobody can be changing the chunk. A process that is younger than a lease also needs all members to have reported, and with
     /// them the leases they hold.
     fn is_quiet(&self, now: Instant, handle: ChunkHandle) -> bool {
-        if self.is_unseen(handle) {
-            return !self.soft.works.contains_key(&handle);
-        }
         if self.soft.leases.live(now, handle).is_some() || self.soft.works.contains_key(&handle) {
             return false;
         }

@@ -265,8 +265,50 @@ fn the_last_chunk_of_a_file_has_an_index_limit() {
     let (request, out) = world.send(at(FILE_CHUNKS_MAX - 1));
     assert!(reply(&out, request).is_none());
     assert_eq!(kind(world.ask(at(FILE_CHUNKS_MAX))), Invalid);
+    assert_eq!(world.stat("/f").unwrap().chunks, 1, "nobody was told of it yet");
+    let handle = world.master.durable.chunks.last();
+    (1..=3).for_each(|uid| drop(world.created(uid, handle)));
     assert_eq!(world.stat("/f").unwrap().chunks, FILE_CHUNKS_MAX);
     world.check_digests();
+}
+
+#[test]
+fn a_chunk_that_nobody_was_told_of_does_not_take_the_length_back() {
+    let (mut world, file, grant) = World::with_chunk();
+    let full = world.master.durable.chunk_size().bytes();
+    world.tell(
+        grant.primary.0,
+        FromChunkserver::LeaseGivenUp {
+            handle: grant.handle,
+            version: ChunkVersion(1),
+            length: full,
+        },
+    );
+    // The next chunk is allocated, and everything dies before it is made.
+    world.send(Request::Lease {
+        file,
+        target: LeaseTarget::Index(ChunkIndex(1)),
+        not_version: None,
+    });
+    world.restart();
+    for uid in 1..=3 {
+        world.join(uid, 2, &[holds(grant.handle, 1, full)]);
+        let entry = world.stat("/f").unwrap();
+        let final_at_least = !entry.length_is_final || entry.length == full;
+        assert!(final_at_least, "{} bytes for good, {full} were there", entry.length);
+    }
+    let entry = world.stat("/f").unwrap();
+    assert_eq!((entry.length, entry.length_is_final, entry.chunks), (full, true, 1));
+}
+
+#[test]
+fn what_a_member_of_a_raise_applied_says_nothing_of_the_length() {
+    let (mut world, file, grant) = World::with_chunk();
+    let (handle, version) = (grant.handle, ChunkVersion(1));
+    world.tell(grant.primary.0, FromChunkserver::LeaseGivenUp { handle, version, length: 10 });
+    world.ask_lease(file, None);
+    world.raised_in(1, handle, 2, (500, 7, ReplicaState::Unclean));
+    assert_eq!(world.stat("/f").unwrap().length, 10);
 }
 
 #[test]
