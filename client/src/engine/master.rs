@@ -112,9 +112,12 @@ impl Engine {
     ) -> std::result::Result<Option<ChunkLocation>, NoGood> {
         if fresh {
             self.remembered(|cache, _| cache.forget_chunk(file, index));
-        } else if let Some(known) = self.remembered(|cache, now| cache.chunk(now, file, index)) {
-            return Ok(known);
+        } else if let Some(Some(known)) =
+            self.remembered(|cache, now| cache.chunk(now, file, index))
+        {
+            return Ok(Some(known));
         }
+        // A hole that is remembered may be filled by now, and no server would say so.
         let found = self.locate_page(file, index, LOCATE_AHEAD, deadline).await?;
         Ok(found.chunks.into_iter().find(|chunk| chunk.index == index))
     }

@@ -234,7 +234,7 @@ impl Master {
             return;
         }
         let version = lease.version;
-        self.spend(handle, version).left_out.insert((server, session));
+        self.spend(handle, version).left_out.insert((server, session), now);
     }
 
     /// equal-3: leases run that have an earlier run of this server among their members. It told what it holds: a raise of all takes
@@ -245,7 +245,7 @@ impl Master {
             let current = self.current(handle).any(|replica| replica.server == server);
             let work = self.spend(handle, version);
             if !current {
-                work.left_out.insert((server, session));
+                work.left_out.insert((server, session), step.now);
             }
             self.advance(step, handle);
         }
@@ -363,7 +363,7 @@ impl Master {
             its.link.is_some() && its.session == session
         });
         let work = self.spend(handle, version);
-        work.left_out.extend(linked.map(|failed| (failed, session)));
+        work.left_out.extend(linked.map(|failed| ((failed, session), step.now)));
         self.advance(step, handle);
     }
 }

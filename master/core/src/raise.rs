@@ -6,7 +6,7 @@
 mod members;
 mod round;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
@@ -41,8 +41,9 @@ pub(crate) struct Work {
     pub(crate) stage: Stage,
     /// The primary's or a client's word that this version is of no more use.
     pub(crate) spent: Option<ChunkVersion>,
-    /// Left out: these runs failed or gave no answer (raise-3, raise-4). The next run of the same server is another matter.
-    pub(crate) left_out: BTreeSet<(ServerIndex, ProcessSession)>,
+    /// Left out for a while, and since when: these runs failed or gave no answer (raise-3, raise-4). The next run of the same server is
+    /// another matter.
+    pub(crate) left_out: BTreeMap<(ServerIndex, ProcessSession), Instant>,
     /// Mutations wait at a primary: members that are not here are waited for no longer than it takes to start again.
     pub(crate) hurry: bool,
     /// Begun to make the replicas equal, not for a client (equal-5).
@@ -64,7 +65,7 @@ impl Work {
             waiters: Vec::new(),
             stage: Stage::Waiting,
             spent: None,
-            left_out: BTreeSet::new(),
+            left_out: BTreeMap::new(),
             hurry: false,
             unasked: false,
         }

@@ -1,20 +1,28 @@
 //! Who can be a member of a new version, and how long it is waited for (raise-1, raise-5, raise-6, raise-7, equal-2).
 
-use gfs_types::Error;
 use gfs_types::ids::{ChunkHandle, ProcessSession};
 use gfs_types::limits::{MEMBER_WAIT_MS, REPLICAS_MIN, REPLICATION_MAX, RETURN_WAIT_MS};
 use gfs_types::message::control::ReplicaState;
 use gfs_types::time::Instant;
+use gfs_types::{DurationMs, Error};
 
 use super::{Work, busy};
 use crate::Master;
 use crate::chunks::Chunk;
 use crate::registry::{Replica, ServerIndex};
 
+/// One that failed is tried again after this time: it may be well again in the same run, and is no learner while it is current.
+const LEFT_OUT_MS: DurationMs = RETURN_WAIT_MS;
+
 impl Work {
-    /// This run of the server failed, or gave no answer; another one, that came since, may be a member.
-    pub(super) fn leaves_out(&self, server: ServerIndex, session: ProcessSession) -> bool {
-        self.left_out.contains(&(server, session))
+    /// This run of the server failed, or gave no answer, a moment ago; another one, that came since, may be a member.
+    pub(super) fn leaves_out(
+        &self,
+        now: Instant,
+        server: ServerIndex,
+        session: ProcessSession,
+    ) -> bool {
+        self.left_out.get(&(server, session)).is_some_and(|since| now < *since + LEFT_OUT_MS)
     }
 }
 
@@ -47,7 +55,7 @@ impl Master {
         let registry = &self.soft.registry;
         let fit = |server: ServerIndex| {
             let its = registry.get(server);
-            its.link.is_some() && !work.leaves_out(server, its.session)
+            its.link.is_some() && !work.leaves_out(now, server, its.session)
         };
         let here: Vec<&Replica> = self
             .current(handle)
@@ -55,8 +63,8 @@ impl Master {
             .take(usize::from(REPLICATION_MAX))
             .collect();
         let counted = usize::from(chunk.members);
-        let expected = counted.saturating_sub(self.known_to_stay_away(work));
-        if here.len() < expected && now < self.members_may_return_until(handle, work) {
+        let expected = counted.saturating_sub(self.known_to_stay_away(now, work));
+        if here.len() < expected && now < self.members_may_return_until(now, handle, work) {
             return Err(busy(self.missing(handle, here.len(), expected), 200));
         }
         let suspects = here.iter().filter(|replica| replica.state == ReplicaState::Suspect).count();
@@ -112,16 +120,17 @@ impl Master {
     }
 
     /// How many are left out whose run is still the one that failed: nobody waits for them.
-    fn known_to_stay_away(&self, work: &Work) -> usize {
+    fn known_to_stay_away(&self, now: Instant, work: &Work) -> usize {
         let its = |(server, session): &&(ServerIndex, ProcessSession)| {
-            self.soft.registry.get(*server).session == *session
+            let same = self.soft.registry.get(*server).session == *session;
+            same && work.leaves_out(now, *server, *session)
         };
-        work.left_out.iter().filter(its).count()
+        work.left_out.keys().filter(its).count()
     }
 
     /// Until when a raise waits for members that are not here: this process is young, or one that held the chunk went a moment
     /// ago, or one came and has not told yet what it holds.
-    fn members_may_return_until(&self, handle: ChunkHandle, work: &Work) -> Instant {
+    fn members_may_return_until(&self, now: Instant, handle: ChunkHandle, work: &Work) -> Instant {
         let registry = &self.soft.registry;
         let patience = if work.hurry { RETURN_WAIT_MS } else { MEMBER_WAIT_MS };
         let mut last = self.serving_since().unwrap_or_default() + patience;
@@ -133,7 +142,7 @@ impl Master {
         }
         for replica in self.current(handle) {
             let server = registry.get(replica.server);
-            if server.link.is_none() && !work.leaves_out(replica.server, server.session) {
+            if server.link.is_none() && !work.leaves_out(now, replica.server, server.session) {
                 last = last.max(server.changed + RETURN_WAIT_MS);
             }
         }

@@ -121,7 +121,7 @@ impl Master {
             let silent = round.asked.iter().map(|one| (one.server, one.session));
             let silent = silent.filter(|(server, _)| stored.iter().all(|(one, _)| one != server));
             for run in silent {
-                work.left_out.insert(run);
+                work.left_out.insert(run, step.now);
                 self.soft.learners.failed(step.now, handle, run);
             }
             work.hurry = true;

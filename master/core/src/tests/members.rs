@@ -213,6 +213,25 @@ fn equal_2_when_all_that_are_here_are_suspect_all_that_were_counted_must_be() {
 }
 
 #[test]
+fn raise_4_runs_that_failed_for_a_moment_are_tried_again_though_a_client_waits_all_the_time() {
+    let (mut world, file, handle, primary) = settled();
+    let first = others(primary)[0];
+    let out = world.tell(primary, failed(handle, first, 1));
+    assert_eq!(raises(&world, &out).len(), 2, "without the first");
+    world.ask_lease(file, None);
+    world.raised(primary, handle, 2);
+    // The second is silent: the primary alone is too few.
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        let out = world.after_ms(500);
+        (1..=3).for_each(|uid| drop(world.heartbeat(uid, &[])));
+        asked.extend(raises(&world, &out).into_iter().map(|(uid, ..)| uid));
+        world.ask_lease(file, None);
+    }
+    assert!(asked.contains(&first), "{asked:?}");
+}
+
+#[test]
 fn equal_2_a_damaged_one_counts_among_those_that_nobody_better_can_come_of() {
     let (mut world, file, handle, _) = settled();
     for uid in 1..=3 {
