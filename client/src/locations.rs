@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use gfs_types::DurationMs;
 use gfs_types::fence::ChunkVersion;
-use gfs_types::ids::FileId;
+use gfs_types::ids::{FileId, ServerUid};
 use gfs_types::message::client::{ChunkLocation, FileLocations, LeaseGrant};
+use gfs_types::message::control::ReplicaState;
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
 
@@ -120,6 +121,16 @@ impl Locations {
         }
     }
 
+    /// A replica was found corrupt: it is the last to be asked until the master tells anew.
+    pub(crate) fn found_corrupt(&mut self, file: FileId, index: ChunkIndex, replica: ServerUid) {
+        let known = self.chunks.get_mut(&(file, index)).and_then(|known| known.what.as_mut());
+        for bad in known.into_iter().flat_map(|chunk| &mut chunk.replicas) {
+            if bad.chunkserver == replica {
+                bad.state = ReplicaState::Corrupt;
+            }
+        }
+    }
+
     /// Forgets the place of a chunk.
     pub(crate) fn forget_chunk(&mut self, file: FileId, index: ChunkIndex) {
         self.chunks.remove(&(file, index));
@@ -176,6 +187,17 @@ mod tests {
         cache.refused(FILE, ChunkIndex(0), ChunkVersion(5));
         assert_eq!(cache.lease(ms(1), FILE, ChunkIndex(0)), None);
         assert_eq!(cache.chunk(ms(1), FILE, ChunkIndex(0)), None);
+    }
+
+    #[test]
+    fn a_replica_that_was_found_corrupt_is_remembered_as_such() {
+        let mut cache = Locations::default();
+        cache.granted(ms(0), FILE, &grant(5));
+        cache.found_corrupt(FILE, ChunkIndex(0), ServerUid(2));
+        cache.found_corrupt(FILE, ChunkIndex(1), ServerUid(1));
+        let chunk = cache.chunk(ms(1), FILE, ChunkIndex(0)).unwrap().unwrap();
+        let bad = chunk.replicas.iter().filter(|one| one.state == ReplicaState::Corrupt);
+        assert_eq!(bad.map(|one| one.chunkserver.0).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use gfs_types::ids::ServerUid;
 use gfs_types::message::client::{LeaseGrant, ReplicaLocation};
+use gfs_types::message::control::ReplicaState;
 use gfs_types::topology::Topology;
 
 /// The members of a lease, nearest to the client first, then always the nearest to the one before. Among equally
@@ -30,11 +31,12 @@ pub(crate) fn nearest<'a>(
 ) -> Vec<&'a ReplicaLocation> {
     let mut ordered: Vec<&ReplicaLocation> = replicas.iter().collect();
     ordered.sort_by_key(|replica| {
+        let bad = replica.state == ReplicaState::Corrupt;
         let near = usize::MAX - from.shared_labels(&replica.topology);
         let [low, ..] = replica.chunkserver.0.to_le_bytes();
         // Equally near ones take turns by chunk, so that readers of many chunks spread.
         let turn = u64::from(low).wrapping_mul(0x9e37_79b9).wrapping_add(spread) ^ spread << 3;
-        (Some(replica.chunkserver) != primary_first, near, turn % 251, replica.chunkserver)
+        (bad, Some(replica.chunkserver) != primary_first, near, turn % 251, replica.chunkserver)
     });
     ordered
 }

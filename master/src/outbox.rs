@@ -14,6 +14,7 @@ use gfs_types::limits::CONNECTION_REQUESTS_MAX;
 use gfs_types::message::client::Reply;
 use gfs_types::message::control::ToChunkserver;
 use tokio::sync::{mpsc, watch};
+use tracing::error;
 
 /// Commands that wait for one chunkserver: two for each chunk of a large burst of raises, far below
 /// what memory minds.
@@ -117,6 +118,9 @@ impl Outbox {
                 }
                 Effect::Send { link, message, .. } => streams.send(link, message),
                 Effect::CloseLink { link, error, .. } => streams.end(link, error),
+                Effect::Accused { handle, version, chunkserver, evidence } => {
+                    error!(chunk = %handle, %version, %chunkserver, %evidence, "a replica is corrupt, its server and a reader agree; another replica serves");
+                }
                 Effect::StepDown { epoch, reason } => {
                     self.stepped_down.send_replace(Some(SteppedDown { epoch, reason }));
                 }

@@ -139,13 +139,8 @@ fn bytes(offset: u64, payload: Bytes, committed_length: u64) -> Answer {
     Answer { reply: DataReply { result: Ok(response) }, payload, checksums }
 }
 
-/// The table of all checksums.
-pub(super) fn checksums(store: &Store, target: &Target) -> Answer {
-    table(store, target.handle).0
-}
-
-/// The table, and whether it cannot be had any more.
-fn table(store: &Store, handle: ChunkHandle) -> (Answer, bool) {
+/// The table of all checksums, and whether it cannot be had any more.
+pub(super) fn table(store: &Store, handle: ChunkHandle) -> (Answer, bool) {
     match store.checksums(handle) {
         Ok(found) => {
             let payload: Bytes = found.table.iter().flat_map(|sum| sum.to_le_bytes()).collect();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gfs_chunkserver_core::report::Holdings;
-use gfs_chunkserver_core::{Input, MemberAnswer, Recovered, Replica, Settings, Token};
+use gfs_chunkserver_core::{Condition, Input, MemberAnswer, Recovered, Replica, Settings, Token};
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::message::data::Target;
@@ -18,7 +18,7 @@ use super::flusher::Job;
 use super::handle::{Inbox, Work};
 use super::requests::{self, Way};
 use super::views::Views;
-use super::{Clock, Outbox, Payload, PeerTicket, Peers, ReplyTo, Request};
+use super::{Answer, Clock, Outbox, Payload, PeerTicket, Peers, ReplyTo, Request};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -167,19 +167,31 @@ impl Shard {
             Way::Verify { offset, length } => {
                 let (answer, bad) =
                     requests::verify(store, &self.shared.views, &target, offset, length);
-                reply(answer);
-                if bad {
-                    self.bad_block(target.handle);
-                    self.step(target.handle, Input::BlockMismatch);
-                }
+                self.looked(target.handle, answer, bad, reply);
             }
-            Way::Checksums => reply(requests::checksums(store, &target)),
+            Way::Checksums => {
+                let (answer, bad) = requests::table(store, target.handle);
+                self.looked(target.handle, answer, bad, reply);
+            }
         }
     }
 
+    /// Answers who had the disk looked at; if it gave something bad, the replica is to be repaired.
+    fn looked(&mut self, handle: ChunkHandle, answer: Answer, bad: bool, reply: ReplyTo) {
+        reply(answer);
+        if bad {
+            self.bad_block(handle);
+            self.step(handle, Input::BlockMismatch);
+        }
+    }
+
+    /// Said once: readers come to a damaged replica again until it is repaired.
     pub(super) fn bad_block(&self, handle: ChunkHandle) {
         self.shared.metrics.bad_blocks();
-        tracing::error!(chunk = %handle, "a block does not match its checksum, or cannot be read");
+        let known = self.slots.get(&handle).map(|slot| slot.core.condition());
+        if known != Some(Condition::Corrupt) {
+            tracing::error!(chunk = %handle, "a block does not match its checksum, or cannot be read; the replica is to be repaired");
+        }
     }
 
     /// Steps one core and carries out what follows, the answers of its own writes included.

@@ -285,6 +285,32 @@ fn a_replica_that_cannot_be_read_is_reported_as_corrupt_and_one_of_a_newer_forma
 }
 
 #[test]
+fn a_table_of_checksums_that_is_cut_off_makes_the_replica_corrupt() {
+    let dir = tempfile::tempdir().unwrap();
+    let servers = three(dir.path());
+    born(&servers);
+    // A whole block at least: the checksum of one that is not whole stands elsewhere.
+    for byte in 1..=4 {
+        let quarter = usize::try_from(CHUNK_BYTES_MIN / 4).unwrap();
+        answer(&servers[0].ask(1, append(byte, quarter))).unwrap();
+    }
+    let cut = &servers[1];
+    let chunks = dir.path().join("2/chunks").join(format!("{:02x}", CHUNK.0 & 0xff));
+    let file = std::fs::File::options().write(true).open(chunks.join(format!("{CHUNK}.chunk")));
+    file.unwrap().set_len(10_000).unwrap();
+    assert_eq!(answer(&cut.ask(1, Request::Checksums)), Err(ErrorKind::Corrupt));
+    let since = std::time::Instant::now();
+    // What the driver decided by it stands behind an answer that came later.
+    while cut.holdings.lock().unwrap().pages().concat()[0].state != ReplicaState::Corrupt {
+        drop(answer(&cut.ask(1, Request::Inspect)));
+        assert!(since.elapsed() < PATIENCE, "its server knows, and does not say so");
+    }
+    for server in servers {
+        server.driver.stop();
+    }
+}
+
+#[test]
 fn what_was_found_on_disk_is_reported_and_shown() {
     let dir = tempfile::tempdir().unwrap();
     let servers = three(dir.path());

@@ -58,6 +58,8 @@ impl Engine {
             };
             session.on(event);
             if let Some(corruption) = session.take_corruption() {
+                let bad = corruption.chunkserver;
+                self.remembered(|cache, _| cache.found_corrupt(file, part.index, bad));
                 self.report(corruption);
             }
         }

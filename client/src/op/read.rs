@@ -303,6 +303,8 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gfs_types::message::control::ReplicaState;
+
     use crate::op::tests::{location, lost, refused, unreachable};
 
     fn session(offset: u64, length: u64) -> Session {
@@ -333,6 +335,25 @@ mod tests {
         assert_eq!((question.offset, question.length), (3, 4));
         session.on(answer(b"abcd", 100));
         assert_eq!(*session.step(), Step::Done(vec![Bytes::from_static(b"abcd")], 0));
+    }
+
+    #[test]
+    fn a_corrupt_replica_is_asked_last_even_the_nearest() {
+        let mut session = session(0, 4);
+        let mut chunk = location(0, 5);
+        for replica in &mut chunk.replicas {
+            if replica.chunkserver == ServerUid(2) {
+                replica.state = ReplicaState::Corrupt;
+            }
+        }
+        let replicas = chunk.replicas.len();
+        session.on(Event::Located(Ok(Some(chunk))));
+        let mut order = Vec::new();
+        for _ in 0..replicas {
+            order.push(asked(&session).replica.chunkserver.0);
+            session.on(Event::Answered(Err(unreachable())));
+        }
+        assert_eq!((order.len(), order.last()), (3, Some(&2)), "{order:?}");
     }
 
     #[test]

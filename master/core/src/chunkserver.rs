@@ -199,7 +199,9 @@ impl Master {
         }
         self.replicas_reported(step, server, replicas, true);
         if last {
-            self.soft.registry.get_mut(server).reported = true;
+            for lost in self.soft.registry.told_all(server) {
+                self.soft.repairs.note(step.now, lost);
+            }
             self.member_returned(step, server);
             self.advance_all(step);
         }

@@ -1,7 +1,8 @@
 //! All that goes out.
 
 use gfs_types::Error;
-use gfs_types::fence::{LogPosition, MasterEpoch};
+use gfs_types::fence::{ChunkVersion, LogPosition, MasterEpoch};
+use gfs_types::ids::{ChunkHandle, ServerUid};
 use gfs_types::message::client::Reply;
 use gfs_types::message::control::ToChunkserver;
 
@@ -51,6 +52,17 @@ pub enum Effect {
         /// What it rests on.
         after: LogPosition,
     },
+    /// A client and the server of a replica agree that it is corrupt, and it is news: for the log.
+    Accused {
+        /// The chunk.
+        handle: ChunkHandle,
+        /// The replica's version.
+        version: ChunkVersion,
+        /// Whose it is.
+        chunkserver: ServerUid,
+        /// What the client saw.
+        evidence: String,
+    },
     /// Somebody obeyed a newer epoch: this process must not serve any more. Everything is answered `Fenced` from now on.
     StepDown {
         /// The newer epoch.
@@ -69,7 +81,7 @@ impl Effect {
             Self::Reply { after, .. }
             | Self::Send { after, .. }
             | Self::CloseLink { after, .. } => Some(*after),
-            Self::StepDown { .. } => Some(LogPosition(0)),
+            Self::StepDown { .. } | Self::Accused { .. } => Some(LogPosition(0)),
         }
     }
 

@@ -1,5 +1,5 @@
-//! A chunk that was born on fewer servers than its file wants, since the others were away, gets an empty replica on one that has none.
-//! It is of no version, so it is stale, shows nothing and leads nothing; it learns as any other that came back (equal-4).
+//! A chunk that was born on fewer servers than its file wants, since the others were away, gets an empty replica on one that has none;
+//! so does one whose replica a server came back without, since its file is gone. It is of no version, so it is stale, shows nothing and leads nothing; it learns as any other that came back (equal-4).
 
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::MEMBER_WAIT_MS;
@@ -26,7 +26,7 @@ impl Master {
         let registry = &self.soft.registry;
         let known = registry.replicas(handle);
         let goal = self.durable.chunks.get(handle).map_or(0, |chunk| usize::from(chunk.goal));
-        if !settled || !self.has_few_members(handle) || known.len() >= goal {
+        if !settled || !self.may_have_newcomer(handle) || known.len() >= goal {
             return None;
         }
         let candidates: Vec<_> = registry
@@ -45,6 +45,11 @@ impl Master {
             .collect();
         let chunk_bytes = self.durable.chunk_size().bytes();
         pick(&candidates, 1, chunk_bytes, handle.0).first().copied()
+    }
+
+    /// Whether one more than the replicas that are known could be had.
+    pub(crate) fn may_have_newcomer(&self, handle: ChunkHandle) -> bool {
+        self.has_few_members(handle) || self.soft.registry.lacks_a_lost(handle)
     }
 
     /// Whether its version was given to fewer members than are wanted.

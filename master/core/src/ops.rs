@@ -43,8 +43,8 @@ impl Master {
             Request::Lease { file, target, not_version } => {
                 return self.lease(step, from, file, target, not_version);
             }
-            Request::ReportCorrupt { handle, version, chunkserver, evidence: _ } => {
-                self.report_corrupt(step.now, handle, version, chunkserver)
+            Request::ReportCorrupt { handle, version, chunkserver, evidence } => {
+                self.report_corrupt(step, (handle, version), chunkserver, evidence)
             }
         };
         self.reply(step, from, result);

@@ -36,6 +36,8 @@ pub(crate) struct Server {
     pub(crate) changed: Instant,
     /// Since it came it told all that it holds.
     pub(crate) reported: bool,
+    /// Chunks it was known to hold, and did not name yet since it came.
+    pub(crate) unnamed: BTreeSet<ChunkHandle>,
     /// Replicas it was given lately; halved as time goes by.
     pub(crate) recent: u32,
     replicas: BTreeSet<ChunkHandle>,
@@ -69,6 +71,8 @@ pub(crate) struct Registry {
     replicas: BTreeMap<ChunkHandle, Vec<Replica>>,
     /// Replicas that a client saw bad bytes of, and until when that counts.
     accused: BTreeMap<(ChunkHandle, ServerIndex), Instant>,
+    /// Chunks of which a server came back without its replica.
+    lost: BTreeSet<ChunkHandle>,
 }
 
 /// A chunkserver was taken in.
@@ -142,6 +146,7 @@ impl Registry {
         server.heard = now;
         server.changed = now;
         server.reported = false;
+        server.unnamed.extend(&held);
         if let Some(old) = old_link {
             self.by_link.remove(&old);
         }
@@ -163,6 +168,7 @@ impl Registry {
             heard: Instant::default(),
             changed: Instant::default(),
             reported: false,
+            unnamed: BTreeSet::new(),
             recent: 0,
             replicas: BTreeSet::new(),
         });
@@ -193,7 +199,9 @@ impl Registry {
             Some(known) => *known = fresh,
             None => replicas.push(fresh),
         }
-        self.get_mut(server).replicas.insert(handle);
+        let its = self.get_mut(server);
+        its.replicas.insert(handle);
+        its.unnamed.remove(&handle);
         self.accused.remove(&(handle, server));
     }
 
@@ -224,6 +232,25 @@ impl Registry {
 
     pub(crate) fn sweep_accused(&mut self, now: Instant) {
         self.accused.retain(|_, until| now < *until);
+    }
+
+    /// It told all that it holds. Gives what it was known to hold and has no more.
+    pub(crate) fn told_all(&mut self, server: ServerIndex) -> BTreeSet<ChunkHandle> {
+        let its = self.get_mut(server);
+        its.reported = true;
+        let lost = std::mem::take(&mut its.unnamed);
+        self.lost.extend(&lost);
+        lost
+    }
+
+    /// Whether a server came back without its replica, and nobody has one in its place yet.
+    pub(crate) fn lacks_a_lost(&self, handle: ChunkHandle) -> bool {
+        self.lost.contains(&handle)
+    }
+
+    /// It has as many replicas as it wants, or is no more.
+    pub(crate) fn forget_lost(&mut self, handle: ChunkHandle) {
+        self.lost.remove(&handle);
     }
 
     fn forget_replicas(&mut self, index: ServerIndex) -> BTreeSet<ChunkHandle> {

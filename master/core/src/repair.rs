@@ -79,6 +79,14 @@ impl Repairs {
         self.chunks.remove(&handle).map(|candidate| (handle, candidate))
     }
 
+    /// This one, if it is due.
+    fn take_if_due(&mut self, now: Instant, handle: ChunkHandle) -> Option<Candidate> {
+        let due =
+            self.chunks.get(&handle).map(|candidate| candidate.due).filter(|due| *due <= now)?;
+        self.queue.remove(&(due, handle));
+        self.chunks.remove(&handle)
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         self.chunks.len()
     }
@@ -122,22 +130,38 @@ impl Master {
                 self.soft.repairs.running.insert(handle);
             }
         }
+        // First what goes on: its next step must not wait behind those that may not begin before it is done.
+        for handle in self.soft.repairs.running.clone() {
+            if let Some(old) = self.soft.repairs.take_if_due(step.now, handle) {
+                self.look_and_put(step, handle, old);
+            }
+        }
         for _ in 0..LOOKS_A_TICK {
             let Some((handle, old)) = self.soft.repairs.take_due(step.now) else { break };
-            let again = Candidate { due: step.now + old.delay, ..old };
-            let delay = DurationMs((old.delay.0 * 2).min(LAST_DELAY_MS.0));
-            let next = match self.look(step, handle) {
-                Look::Healthy => continue,
-                Look::Later => again,
-                Look::Tried => Candidate { delay, ..again },
-                Look::NotBefore(due) => Candidate { due, ..old },
-                Look::Full => {
-                    self.soft.repairs.put(handle, old);
-                    break;
-                }
-            };
-            self.soft.repairs.put(handle, next);
+            if !self.look_and_put(step, handle, old) {
+                break;
+            }
         }
+    }
+
+    /// Looks at one, and says when again. `false`: enough goes on already.
+    fn look_and_put(&mut self, step: &mut Step<'_>, handle: ChunkHandle, old: Candidate) -> bool {
+        let again = Candidate { due: step.now + old.delay, ..old };
+        let delay = DurationMs((old.delay.0 * 2).min(LAST_DELAY_MS.0));
+        let look = self.look(step, handle);
+        let full = matches!(look, Look::Full);
+        let next = match look {
+            Look::Healthy => {
+                self.soft.registry.forget_lost(handle);
+                return true;
+            }
+            Look::Later => again,
+            Look::Tried => Candidate { delay, ..again },
+            Look::NotBefore(due) => Candidate { due, ..old },
+            Look::Full => old,
+        };
+        self.soft.repairs.put(handle, next);
+        !full
     }
 
     /// Whether what was begun goes on, and not for a client.
@@ -208,7 +232,7 @@ impl Master {
 
     /// Who rests, is silent, or is one too many now may be wanted later; or one that is not here yet.
     fn wants_more(&self, handle: ChunkHandle) -> bool {
-        let may_come = self.may_learn(handle).next().is_some() || self.has_few_members(handle);
+        let may_come = self.may_learn(handle).next().is_some() || self.may_have_newcomer(handle);
         may_come && self.is_short(handle)
     }
 

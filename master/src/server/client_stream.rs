@@ -140,7 +140,6 @@ impl Reader {
         let slot = self.in_flight.ask(asked).await.ok()?;
         match self.check(request) {
             Ok(message) => {
-                note(&message);
                 let connection = self.connection;
                 let input = Input::Client { connection, request: slot, message };
                 self.member.inputs.send(input).await.ok()
@@ -249,12 +248,5 @@ impl Drop for ReplyStream {
         if let State::Open { in_flight, .. } = &self.state {
             in_flight.gone();
         }
-    }
-}
-
-/// What a person may want to know later: the core decides by it, and drops the words.
-fn note(request: &Request) {
-    if let Request::ReportCorrupt { handle, version, chunkserver, evidence } = request {
-        tracing::error!(chunk = %handle, %version, %chunkserver, %evidence, "a replica is corrupt, its server and a reader agree; another replica serves");
     }
 }

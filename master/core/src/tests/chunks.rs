@@ -402,18 +402,20 @@ fn an_accused_replica_is_named_behind_the_others_until_its_server_or_time_says_o
     let accuse = |world: &mut World| {
         let (chunkserver, evidence) = (ServerUid(1), "block 0".to_owned());
         let report = Request::ReportCorrupt { handle, version, chunkserver, evidence };
-        assert_eq!(world.ask(report), Ok(Response::Done));
+        let (_, out) = world.send(report);
+        out.iter().any(|effect| matches!(effect, Effect::Accused { .. }))
     };
     let named = |world: &mut World| -> Vec<u128> {
         let replicas = locate(world, file).chunks[0].replicas.clone();
         replicas.iter().map(|one| one.chunkserver.0).collect()
     };
-    accuse(&mut world);
+    assert!(accuse(&mut world), "it is news");
+    assert!(!accuse(&mut world), "known: every reader comes with it");
     assert_eq!(named(&mut world), [2, 3, 1]);
     assert!(sent(&world.after_ms(50)).is_empty(), "a client's word makes no replica a learner");
     world.page(1, &[holds(handle, 1, 0)]);
     assert_eq!(named(&mut world), [1, 2, 3], "its server looked, and it is good");
-    accuse(&mut world);
+    assert!(accuse(&mut world), "news again");
     for _ in 0..4 {
         world.after_ms(2_500);
         (1..=3).for_each(|uid| drop(world.heartbeat(uid, &[(handle, 1)])));

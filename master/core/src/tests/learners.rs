@@ -277,3 +277,29 @@ fn equal_4_a_chunk_that_was_born_on_too_few_servers_gets_an_empty_replica_that_l
     let out = a_while(&mut world, 20_000);
     assert_eq!(empty_replicas(&world, &out), []);
 }
+
+#[test]
+fn equal_4_a_server_that_came_back_without_its_replica_gets_an_empty_one() {
+    for lost in [true, false] {
+        let (mut world, _, grant) = World::with_chunk();
+        let handle = grant.handle;
+        a_while(&mut world, 10_000);
+        world.after_ms(60_000);
+        (1..=3).for_each(|uid| drop(world.leave(uid)));
+        let has = [holds(handle, 1, 10)];
+        (1..=3).for_each(|uid| drop(world.join(uid, 2, &has)));
+        let out = a_while(&mut world, 10_000);
+        assert_eq!(empty_replicas(&world, &out), []);
+        world.leave(3);
+        let out = a_while(&mut world, 20_000);
+        assert_eq!(empty_replicas(&world, &out), [], "it is expected back");
+        world.join(3, 3, if lost { &[] } else { &has });
+        let out = a_while(&mut world, 1_000);
+        let told = empty_replicas(&world, &out);
+        match lost {
+            true => assert_eq!(told.first(), Some(&(3, 0)), "of no version: it is stale"),
+            false => assert_eq!(told, []),
+        }
+        assert_eq!(world.master.soft.registry.lacks_a_lost(handle), lost);
+    }
+}

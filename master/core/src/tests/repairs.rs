@@ -9,7 +9,7 @@ use gfs_types::message::client::{LeaseTarget, Request};
 use gfs_types::message::control::{FromChunkserver, LeaseStart, ReplicaReport, ReplicaState};
 use gfs_types::region::ChunkIndex;
 
-use super::world::{World, grants, holds, lease, raises, reply, sent};
+use super::world::{World, grants, holds, lease, lessons, raises, reply, sent};
 
 /// A file of `chunks` chunks on 1, 2 and 3, whose leases are over. All ended, and come back with this state.
 fn all_back(chunks: u64, state: ReplicaState) -> World {
@@ -120,6 +120,25 @@ fn equal_5_a_few_at_a_time_and_clients_are_not_counted() {
     let out = world.tick();
     assert_eq!(asked(&world, &out), 3);
     assert!(raises(&world, &out).iter().all(|(_, number, _)| *number == 2) && last.0 == 12);
+}
+
+#[test]
+fn equal_5_what_was_begun_goes_on_before_others_that_wait_may_begin() {
+    let max = REPAIRS_MAX as u64;
+    let mut world = all_back(2 * max, ReplicaState::Clean);
+    for chunk in 1..=2 * max {
+        let state = ReplicaState::Corrupt;
+        world.changed(3, ReplicaReport { state, ..holds(ChunkHandle(chunk), 1, 10) });
+    }
+    let out = world.after_ms(50);
+    assert_eq!(asked(&world, &out), 2 * REPAIRS_MAX);
+    for handle in (1..=max).map(ChunkHandle) {
+        world.raised(1, handle, 2);
+        let out = world.raised(2, handle, 2);
+        assert_eq!(grants(&world, &out).len(), 1);
+    }
+    let out = world.tick();
+    assert_eq!(lessons(&world, &out).len(), REPAIRS_MAX, "they do not wait behind the others");
 }
 
 #[test]
