@@ -28,8 +28,8 @@ const CHUNK_SIZE: &str = "128KiB";
 const FLIPS: usize = 1000;
 /// So many in one file before it must be good again.
 const FLIPS_A_FILE: usize = 3;
-/// Whether damage is repaired from another replica, each within [`PATIENCE`]. Until then it always strikes the same
-/// replica of a chunk: the others must stay good.
+/// Whether each round waits until all damage is repaired from another replica, and may then strike any of them. It takes minutes: this
+/// test is about wrong bytes, so it always strikes the same replica of a chunk, and the others stay good.
 const REPAIRED: bool = false;
 /// Until three good replicas are there again.
 const PATIENCE: Duration = Duration::from_secs(30);
