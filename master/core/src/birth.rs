@@ -61,12 +61,7 @@ impl Master {
         let candidates: Vec<_> = registry
             .iter()
             .filter(|(_, server)| server.alive(now))
-            .map(|(index, server)| Candidate {
-                server: index,
-                topology: &server.topology,
-                space: server.space,
-                recent: server.recent,
-            })
+            .map(|(index, server)| server.candidate(index))
             .collect();
         let younger_than = |age| self.serving_since().is_some_and(|since| now < since + age);
         let expected = if younger_than(FIRST_WAIT_MS) { goal } else { goal.min(ever) };

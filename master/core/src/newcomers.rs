@@ -1,5 +1,6 @@
-//! A chunk that was born on fewer servers than its file wants, since the others were away, gets an empty replica on one that has none;
-//! so does one whose replica a server came back without, since its file is gone. It is of no version, so it is stale, shows nothing and leads nothing; it learns as any other that came back (equal-4).
+//! A chunk that was born on fewer servers than its file wants, since the others were away, gets an empty replica on one that has
+//! none; so does one whose replica a server came back without, since its file is gone. It is of no version, so it is stale, shows
+//! nothing and leads nothing; it learns as any other that came back (equal-4).
 
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::MEMBER_WAIT_MS;
@@ -9,7 +10,7 @@ use gfs_types::time::Instant;
 use crate::Master;
 use crate::chunks::NO_VERSION;
 use crate::master::Step;
-use crate::placement::{Candidate, pick};
+use crate::placement::pick;
 use crate::registry::ServerIndex;
 
 impl Master {
@@ -36,12 +37,7 @@ impl Master {
                     && server.reported
                     && known.iter().all(|replica| replica.server != *index)
             })
-            .map(|(index, server)| Candidate {
-                server: index,
-                topology: &server.topology,
-                space: server.space,
-                recent: server.recent,
-            })
+            .map(|(index, server)| server.candidate(index))
             .collect();
         let chunk_bytes = self.durable.chunk_size().bytes();
         pick(&candidates, 1, chunk_bytes, handle.0).first().copied()

@@ -11,6 +11,7 @@ use gfs_types::topology::Topology;
 use gfs_types::{DurationMs, Error};
 
 use crate::Link;
+use crate::placement::Candidate;
 
 /// So long an accusation counts that the server does not confirm.
 const ACCUSED_MS: DurationMs = DurationMs(10_000);
@@ -51,6 +52,12 @@ impl Server {
 
     pub(crate) fn replicas(&self) -> u64 {
         self.replicas.len() as u64
+    }
+
+    /// As one that could take a replica.
+    pub(crate) fn candidate(&self, index: ServerIndex) -> Candidate<'_, ServerIndex> {
+        let Self { topology, space, recent, .. } = self;
+        Candidate { server: index, topology, space: *space, recent: *recent }
     }
 }
 
