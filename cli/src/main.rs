@@ -21,6 +21,10 @@ mod text;
 
 use std::process::ExitCode;
 
+/// For every role, so that what is measured of one is true of all.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match cli::parse() {
         Ok(cli) => cli,
