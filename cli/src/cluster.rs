@@ -42,6 +42,14 @@ impl ClusterArgs {
         Ok(connecting.await?)
     }
 
+    /// As on the command line of another command that shall talk to the same cluster.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let masters =
+            self.masters.iter().flat_map(|masters| ["--masters".to_owned(), masters.clone()]);
+        let timeout = ["--timeout".to_owned(), format!("{}ms", self.timeout.as_millis())];
+        masters.chain(timeout).collect()
+    }
+
     fn options(&self) -> Result<Options> {
         let masters = self.masters.as_deref().ok_or_else(|| {
             Failure::usage(

@@ -183,21 +183,11 @@ fn chunk_file(dir: &std::path::Path) -> std::path::PathBuf {
 #[test]
 fn every_bench_reports_the_same_fields() {
     let cluster = Cluster::start();
-    for bench in ["write", "read", "append", "create", "stat"] {
-        let report = json(&cluster.ok(&[
-            "bench",
-            bench,
-            "--clients",
-            "2",
-            "--size",
-            "8MiB",
-            "--seconds",
-            "1",
-            "--output",
-            "json",
-        ]));
-        assert_eq!(report["bench"], bench);
-        for field in ["clients", "ops", "seconds", "ops_per_s", "errors"] {
+    for bench in ["write", "read", "append", "create", "stat", "list", "mixed", "idle"] {
+        let report = bench_report(&cluster, bench, &["--files", "1000"]);
+        let fields =
+            ["clients", "ops", "seconds", "ops_per_s", "errors", "sync_cpu_s", "slowest_of_mean"];
+        for field in fields {
             assert!(report[field].is_number(), "{bench}: {field} in {report}");
         }
         assert_eq!(report["errors"], 0, "{report}");
@@ -207,9 +197,32 @@ fn every_bench_reports_the_same_fields() {
         }
         for role in ["client", "master1", "cs1", "cs2", "cs3"] {
             assert!(report["cpu_s"][role].is_number(), "{bench}: cpu of {role} in {report}");
+            let memory = &report["memory_bytes"][role];
+            assert!(memory["peak"].as_u64() >= memory["end"].as_u64(), "{bench}: {memory}");
         }
     }
     assert_eq!(cluster.ok(&["ls", "/"]), "", "a bench leaves nothing behind");
+}
+
+#[test]
+fn a_bench_in_processes_of_its_own_reports_for_all_of_them() {
+    let cluster = Cluster::start();
+    for bench in ["write", "read", "append", "stat"] {
+        let more = ["--processes", "2", "--verify"];
+        let report = bench_report(&cluster, bench, &more);
+        assert_eq!((&report["clients"], &report["errors"]), (&2.into(), &0.into()), "{report}");
+        assert!(report["ops"].as_u64().unwrap() > 0, "{report}");
+        assert!(report["cpu_s"]["client"].as_f64().unwrap() > 0.0, "{report}");
+    }
+    assert_eq!(cluster.ok(&["ls", "/"]), "", "a bench leaves nothing behind");
+}
+
+/// Of two callers, short.
+fn bench_report(cluster: &Cluster, bench: &str, more: &[&str]) -> serde_json::Value {
+    let all = ["--clients", "2", "--size", "8MiB", "--seconds", "1", "--output", "json"];
+    let report = json(&cluster.ok(&[&["bench", bench], &all[..], more].concat()));
+    assert_eq!(report["bench"], bench);
+    report
 }
 
 #[test]

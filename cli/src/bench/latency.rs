@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Latencies of one caller, or of all, in microseconds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(super) struct Latencies {
     micros: Vec<u32>,
 }
@@ -23,6 +24,10 @@ pub(super) struct Percentiles {
 impl Latencies {
     pub(super) fn add(&mut self, latency: Duration) {
         self.micros.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.micros.len() as u64
     }
 
     pub(super) fn extend(&mut self, other: Self) {

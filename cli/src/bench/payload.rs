@@ -2,11 +2,15 @@
 //! of a file still says whether it holds what was written there.
 
 use bytes::Bytes;
+use gfs_protocol::checksum;
+pub(super) use gfs_types::limits::BLOCK_BYTES;
 
 /// A small set of pieces of one size.
 #[derive(Debug, Clone)]
 pub(super) struct Payload {
     pieces: Vec<Bytes>,
+    /// Of each piece, the checksums of its blocks, noted when it was made.
+    checksums: Vec<Vec<u32>>,
 }
 
 /// Different pieces: a number that no power of two divides, so that neighbouring chunks differ.
@@ -15,14 +19,27 @@ const PIECES: u64 = 7;
 impl Payload {
     /// Pieces of so many bytes.
     pub(super) fn new(piece_bytes: usize) -> Self {
-        Self { pieces: (0..PIECES).map(|seed| piece(seed, piece_bytes)).collect() }
+        let pieces: Vec<Bytes> = (0..PIECES).map(|seed| piece(seed, piece_bytes)).collect();
+        let checksums = pieces.iter().map(|piece| checksum::blocks(0, piece)).collect();
+        Self { pieces, checksums }
     }
 
     /// The piece for operation `number` of caller `caller`.
     pub(super) fn piece(&self, caller: u32, number: u64) -> &Bytes {
+        &self.pieces[self.index(caller, number)]
+    }
+
+    fn index(&self, caller: u32, number: u64) -> usize {
         let count = self.pieces.len() as u64;
-        let index = usize::try_from((u64::from(caller) + number) % count).unwrap_or_default();
-        &self.pieces[index]
+        usize::try_from((u64::from(caller) + number) % count).unwrap_or_default()
+    }
+
+    /// The checksum of the block at `offset` of the caller's file, where pieces are whole blocks.
+    pub(super) fn block_checksum(&self, caller: u32, offset: u64) -> u32 {
+        let piece_bytes = self.pieces[0].len() as u64;
+        let blocks = &self.checksums[self.index(caller, offset / piece_bytes)];
+        let block = usize::try_from(offset % piece_bytes / BLOCK_BYTES).unwrap_or_default();
+        blocks[block]
     }
 
     /// Whether `bytes`, read at `offset` of the caller's file, are those that were written there.
@@ -75,6 +92,17 @@ mod tests {
         assert_ne!(payload.piece(3, 10), payload.piece(3, 11));
         assert_ne!(payload.piece(3, 10), payload.piece(4, 10));
         assert!(payload.has(payload.piece(0, 0)) && !payload.has(b"else"));
+    }
+
+    #[test]
+    fn the_checksum_of_a_block_is_that_of_the_bytes_written_there() {
+        let blocks = 3 * usize::try_from(BLOCK_BYTES).unwrap();
+        let payload = Payload::new(blocks);
+        let file: Vec<u8> = (0..4).flat_map(|number| payload.piece(5, number).to_vec()).collect();
+        for (number, block) in file.chunks(blocks / 3).enumerate() {
+            let offset = number as u64 * BLOCK_BYTES;
+            assert_eq!(payload.block_checksum(5, offset), checksum::crc32c(block), "{number}");
+        }
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gfs_client::{Client, CreateOptions, File, Writer};
+use futures::StreamExt;
+use gfs_client::{Client, CreateOptions, File};
 
-use super::Kind;
-use super::latency::Latencies;
+use super::outcome::Outcome;
 use super::payload::Payload;
-use super::run::{Plan, STAT_FILES, file_path};
+use super::place::{STAT_FILES, file_path, log_path, stat_path};
+use super::plan::Plan;
+use super::{Kind, idle, mixed, stored};
 use crate::failure::{Context, Failure, Result};
+use crate::text::ratio;
 
 /// One caller.
 #[derive(Debug, Clone)]
@@ -21,64 +24,13 @@ pub(super) struct Caller {
     pub(super) payload: Payload,
 }
 
-/// What came of a caller's work, or of all.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) ops: u64,
-    pub(super) bytes: u64,
-    pub(super) errors: u64,
-    pub(super) first_error: Option<String>,
-    pub(super) latencies: Latencies,
-    /// Flushed, not synced.
-    pub(super) writers: Vec<Writer>,
-}
-
-/// From this size on operations stream; smaller ones wait for their answers.
-const STREAM_BYTES: u64 = 1 << 20;
 /// A caller stops after so many errors.
-const ERRORS_MAX: u64 = 100;
-
-impl Outcome {
-    pub(super) fn add(&mut self, other: Self) {
-        self.ops += other.ops;
-        self.bytes += other.bytes;
-        self.errors += other.errors;
-        self.first_error = self.first_error.take().or(other.first_error);
-        self.latencies.extend(other.latencies);
-        self.writers.extend(other.writers);
-    }
-
-    fn failed(&mut self, error: impl std::fmt::Display) {
-        self.errors += 1;
-        self.first_error.get_or_insert_with(|| error.to_string());
-    }
-
-    fn note(&mut self, begin: Instant, done: gfs_client::Result<usize>) {
-        match done {
-            Ok(bytes) => {
-                self.latencies.add(begin.elapsed());
-                self.ops += 1;
-                self.bytes += bytes as u64;
-            }
-            Err(error) => self.failed(error),
-        }
-    }
-}
-
-/// The one file of `append`.
-pub(super) fn log_path(dir: &str) -> String {
-    format!("{dir}/log")
-}
-
-/// A file of `stat`.
-pub(super) fn stat_path(dir: &str, number: u64) -> String {
-    format!("{dir}/stat-{number}")
-}
+pub(super) const ERRORS_MAX: u64 = 100;
 
 /// Works until all is done or time is over.
 pub(super) async fn run(caller: Caller, deadline: Option<Instant>) -> Outcome {
     let mut outcome = Outcome::default();
-    let streams = !caller.plan.random && caller.plan.op_bytes >= STREAM_BYTES;
+    let (begin, streams) = (Instant::now(), caller.plan.streams());
     let done = match caller.plan.kind {
         Kind::Write if streams => stream_out(&caller, deadline, &mut outcome).await,
         Kind::Read if streams => stream_in(&caller, deadline, &mut outcome).await,
@@ -87,10 +39,14 @@ pub(super) async fn run(caller: Caller, deadline: Option<Instant>) -> Outcome {
         Kind::Append => append(&caller, deadline, &mut outcome).await,
         Kind::Create => create(&caller, deadline, &mut outcome).await,
         Kind::Stat => stat(&caller, deadline, &mut outcome).await,
+        Kind::List => list(&caller, &mut outcome).await,
+        Kind::Mixed => mixed::work(&caller, deadline, &mut outcome).await,
+        Kind::Idle => idle::work(&caller, deadline, &mut outcome).await,
     };
     if let Err(failure) = done {
         outcome.failed(failure);
     }
+    outcome.rates.push(ratio(outcome.ops, begin.elapsed().as_secs_f64()));
     outcome
 }
 
@@ -123,7 +79,7 @@ impl Caller {
         (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9) % self.plan.ops_each
     }
 
-    async fn own_file(&self) -> gfs_client::Result<File> {
+    pub(super) async fn own_file(&self) -> gfs_client::Result<File> {
         self.client.open(file_path(&self.dir, self.index)).await
     }
 }
@@ -257,8 +213,31 @@ async fn stat(caller: &Caller, deadline: Option<Instant>, outcome: &mut Outcome)
     Ok(())
 }
 
+/// Every operation is one entry; the whole listing must have all of them, in order.
+async fn list(caller: &Caller, outcome: &mut Outcome) -> Result<()> {
+    let begin = Instant::now();
+    let (mut entries, mut last) = (caller.client.list(&*caller.dir), String::new());
+    while let Some(entry) = entries.next().await {
+        let name = entry?.path;
+        if name <= last {
+            return Err(Failure::new(format!("{name} was listed after {last}")));
+        }
+        last = name;
+        outcome.ops += 1;
+    }
+    outcome.latencies.add(begin.elapsed());
+    let files = caller.plan.files;
+    if outcome.ops == files {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} names were listed of {files} that are there", outcome.ops)))
+}
+
+/// Bytes whose stored checksums are compared at the end need no look of their own.
 fn check(caller: &Caller, offset: u64, bytes: &[u8]) -> Result<()> {
-    if !caller.plan.verify || caller.payload.matches(caller.index, offset, bytes) {
+    let plan = &caller.plan;
+    let looks = plan.verify && !stored::knows(plan);
+    if !looks || caller.payload.matches(caller.index, offset, bytes) {
         return Ok(());
     }
     let path = file_path(&caller.dir, caller.index);
@@ -272,7 +251,9 @@ pub(super) async fn verify_file(caller: &Caller) -> Result<()> {
     let mut offset = 0;
     while let Some(bytes) = reader.next().await {
         let bytes = bytes.during(|| format!("cannot verify {path}"))?;
-        check(caller, offset, &bytes)?;
+        if !caller.payload.matches(caller.index, offset, &bytes) {
+            return Err(Failure::new(format!("{path} is not as written, from byte {offset} on")));
+        }
         offset += bytes.len() as u64;
     }
     Ok(())
