@@ -1,11 +1,14 @@
 //! The command line: what can be typed, and what it leads to.
 
 use std::io;
+use std::sync::mpsc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::admin::{df, fsck, locate, status};
 use crate::cluster::ClusterArgs;
@@ -83,6 +86,19 @@ enum Command {
     Completions(CompletionsArgs),
 }
 
+impl Command {
+    /// Whether it moves no data of files: then all it does is wait for one stream.
+    fn asks_only_the_master(&self) -> bool {
+        match self {
+            Self::Ls(_) | Self::Mkdir(_) | Self::Create(_) | Self::Mv(_) | Self::Rm(_) => true,
+            Self::Undelete(_) | Self::Trash(_) | Self::Stat(_) | Self::Locate(_) => true,
+            Self::Status(_) | Self::Df(_) => true,
+            Self::Bench(args) => args.asks_only_the_master(),
+            _ => false,
+        }
+    }
+}
+
 /// `gfs completions`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -111,39 +127,52 @@ pub(crate) fn run(cli: Cli) -> Result<u8> {
             let runtime = Builder::new_current_thread().enable_all().build();
             runtime.during(|| "cannot start the runtime")?.block_on(dev::run(args))
         }
-        command => {
-            let runtime = Builder::new_multi_thread().enable_all().build();
-            let runtime = runtime.during(|| "cannot start the runtime")?;
-            let outcome = in_cluster(&runtime, cli.cluster, command);
-            // Threads that stand in a read of stdin are not waited for.
-            runtime.shutdown_timeout(PUT_AWAY);
-            outcome.map(|()| 0)
-        }
+        command => in_cluster(cli.cluster, command).map(|()| 0),
     }
 }
 
-/// Runs beside the signals: a command may stand in a write to a pipe that nobody reads.
-fn in_cluster(runtime: &Runtime, cluster: ClusterArgs, command: Command) -> Result<()> {
-    let _inside = runtime.enter();
-    let failed = || "cannot listen for signals";
-    let mut interrupt = signal(SignalKind::interrupt()).during(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).during(failed)?;
-    let mut task = runtime.spawn(async move {
+/// Runs the command beside the signals, on threads of its own: it may stand in a write to a pipe that nobody reads.
+fn in_cluster(cluster: ClusterArgs, command: Command) -> Result<()> {
+    let no_runtime = || "cannot start the runtime";
+    let mut work = match command.asks_only_the_master() {
+        // One stream feeds no second thread: it would be woken for nothing (docs/adr/0027).
+        true => Builder::new_current_thread(),
+        false => Builder::new_multi_thread(),
+    };
+    let work = work.enable_all().build().during(no_runtime)?;
+    let mut task = work.spawn(async move {
         let client = cluster.connect().await?;
         perform(command, &cluster, client).await
     });
-    runtime.block_on(async {
-        let status = tokio::select! {
-            outcome = &mut task => {
-                let broken = |error| Failure::new(format!("the command broke: {error}"));
-                return outcome.map_err(broken)?;
-            }
-            _ = interrupt.recv() => INTERRUPTED,
-            _ = terminate.recv() => TERMINATED,
-        };
-        task.abort();
-        Err(Failure::reported(status))
-    })
+    let (end, ended) = oneshot::channel::<()>();
+    let (ending, is_over) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let _ = work.block_on(ended);
+        work.shutdown_timeout(PUT_AWAY);
+        drop(ending);
+    });
+    let signals = Builder::new_current_thread().enable_all().build().during(no_runtime)?;
+    let outcome = signals.block_on(done_or_interrupted(&mut task));
+    drop(end);
+    // Threads that stand in a read of stdin, or in that write, are not waited for.
+    let _ = is_over.recv_timeout(PUT_AWAY);
+    outcome
+}
+
+async fn done_or_interrupted(task: &mut JoinHandle<Result<()>>) -> Result<()> {
+    let failed = || "cannot listen for signals";
+    let mut interrupt = signal(SignalKind::interrupt()).during(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).during(failed)?;
+    let status = tokio::select! {
+        outcome = &mut *task => {
+            let broken = |error| Failure::new(format!("the command broke: {error}"));
+            return outcome.map_err(broken)?;
+        }
+        _ = interrupt.recv() => INTERRUPTED,
+        _ = terminate.recv() => TERMINATED,
+    };
+    task.abort();
+    Err(Failure::reported(status))
 }
 
 async fn perform(

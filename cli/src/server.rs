@@ -7,6 +7,7 @@ use clap::Args;
 use gfs_types::config::{ChunkserverConfig, ConfigError, LogFormat, MasterConfig};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use serde::de::DeserializeOwned;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::{Context, Failure, Result};
@@ -32,13 +33,16 @@ pub(crate) struct ServerArgs {
 /// Serves as the master until told to end.
 pub(crate) fn master(args: &ServerArgs) -> Result<()> {
     let config: MasterConfig = begin(args)?;
-    serve(config.log_format, |shutdown| gfs_master::run(config, shutdown))
+    // One thread for network and core: between two of them every message would wake the other (docs/adr/0027).
+    let runtime = Builder::new_current_thread();
+    serve(runtime, config.log_format, |shutdown| gfs_master::run(config, shutdown))
 }
 
 /// Serves as a chunkserver until told to end.
 pub(crate) fn chunkserver(args: &ServerArgs) -> Result<()> {
     let config: ChunkserverConfig = begin(args)?;
-    serve(config.log_format, |shutdown| gfs_chunkserver::run(config, shutdown))
+    let runtime = Builder::new_multi_thread();
+    serve(runtime, config.log_format, |shutdown| gfs_chunkserver::run(config, shutdown))
 }
 
 /// What both kinds of configuration can do.
@@ -90,6 +94,7 @@ fn die_with_parent(expected: Option<i32>) -> Result<()> {
 }
 
 fn serve<Serving>(
+    mut runtime: Builder,
     log_format: LogFormat,
     run: impl FnOnce(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) -> Serving,
 ) -> Result<()>
@@ -99,10 +104,7 @@ where
     gfs_telemetry::logs::init(log_format)
         .map_err(|error| Failure::new(format!("cannot begin to log: {error}")))?;
     gfs_telemetry::process::raise_open_files_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .during(|| "cannot start the runtime")?;
+    let runtime = runtime.enable_all().build().during(|| "cannot start the runtime")?;
     runtime.block_on(async {
         let failed = || "cannot listen for signals";
         let mut interrupt = signal(SignalKind::interrupt()).during(failed)?;

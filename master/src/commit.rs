@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gfs_master_core::Effect;
 use gfs_types::fence::LogPosition;
+use tokio::sync::Notify;
 
 use crate::outbox::Outbox;
 use crate::release::{Batch, GroupCommit};
@@ -40,7 +41,7 @@ pub struct Commit {
     /// The log thread waits here.
     work: Condvar,
     /// The driver waits here.
-    room: Condvar,
+    room: Notify,
     /// Whoever holds it lets effects out; what it holds is empty in between.
     turn: Mutex<Vec<Effect>>,
     outbox: Arc<Outbox>,
@@ -67,7 +68,7 @@ impl Commit {
                 ended: false,
             }),
             work: Condvar::new(),
-            room: Condvar::new(),
+            room: Notify::new(),
             turn: Mutex::default(),
             outbox,
         }
@@ -77,29 +78,32 @@ impl Commit {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what steps of the core gave, in order; waits while too much waits for the log.
+    /// Takes what steps of the core gave, in order. Whoever steps waits for [`Commit::room`] before it
+    /// brings more.
     pub fn accept(&self, effects: &mut Vec<Effect>) {
         let mut state = self.state();
         state.group.accept(effects.drain(..));
-        if state.group.gathering_bytes() > 0 {
+        let (records, ready) = (state.group.gathering_bytes() > 0, state.group.is_ready());
+        drop(state);
+        if records {
             self.work.notify_one();
         }
-        let ready = state.group.is_ready();
-        drop(state);
         if ready {
             self.let_out();
         }
-        self.wait_for_room();
     }
 
-    fn wait_for_room(&self) {
-        let full = |state: &mut State| {
-            let group = &state.group;
-            let full =
-                group.gathering_bytes() > GATHERING_BYTES_MAX || group.held() > HELD_EFFECTS_MAX;
-            full && !state.ended
-        };
-        drop(self.room.wait_while(self.state(), full));
+    /// Waits while too much waits for the log.
+    pub async fn room(&self) {
+        while !self.state().has_room() {
+            let mut emptied = std::pin::pin!(self.room.notified());
+            // What is emptied from here on is noticed.
+            emptied.as_mut().enable();
+            if self.state().has_room() {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// What the log thread has to do; waits for it, but tells of idleness after `idle`, once.
@@ -126,7 +130,7 @@ impl Commit {
     /// The batch is on disk; lets out what rested on it.
     pub fn flushed(&self, durable: LogPosition) {
         self.state().group.flushed(durable);
-        self.room.notify_all();
+        self.room.notify_waiters();
         self.let_out();
     }
 
@@ -140,7 +144,7 @@ impl Commit {
     pub fn end(&self) {
         self.state().ended = true;
         self.work.notify_one();
-        self.room.notify_all();
+        self.room.notify_waiters();
     }
 
     /// Waits; says whether [`Commit::end`] was called meanwhile or before.
@@ -176,6 +180,12 @@ impl Commit {
 }
 
 impl State {
+    fn has_room(&self) -> bool {
+        let group = &self.group;
+        let full = group.gathering_bytes() > GATHERING_BYTES_MAX || group.held() > HELD_EFFECTS_MAX;
+        !full || self.ended
+    }
+
     fn has_job(&self) -> bool {
         self.group.gathering_bytes() > 0 || self.remove_before.is_some() || self.ended
     }
@@ -261,24 +271,21 @@ mod tests {
         assert!(matches!(commit.next_job(SOON), Job::End));
     }
 
-    #[test]
-    fn the_driver_waits_while_the_log_is_behind_and_goes_on_when_it_caught_up() {
-        let commit = Arc::new(Commit::new(LogPosition(0), Arc::default()));
+    #[tokio::test]
+    async fn the_driver_waits_while_the_log_is_behind_and_goes_on_when_it_caught_up() {
+        let commit = Commit::new(LogPosition(0), Arc::default());
         let bytes = usize::try_from(GATHERING_BYTES_MAX).unwrap();
         let large = |position, len| {
             let (position, epoch) = (LogPosition(position), MasterEpoch(1));
             Effect::Append { position, epoch, record: vec![0; len] }
         };
         commit.accept(&mut vec![large(1, bytes)]);
-        let behind = commit.clone();
-        let driver = std::thread::spawn(move || behind.accept(&mut vec![large(2, 1)]));
-        let mut written = LogPosition(0);
-        while written < LogPosition(2) {
-            if let Job::Write(batch) = commit.next_job(Duration::from_secs(60)) {
-                written = batch.records().last().unwrap().position;
-                commit.flushed(written);
-            }
-        }
-        driver.join().unwrap();
+        commit.room().await;
+        commit.accept(&mut vec![large(2, 1)]);
+        let mut room = Box::pin(commit.room());
+        assert!(futures::poll!(room.as_mut()).is_pending(), "one byte past the limit");
+        let Job::Write(batch) = commit.next_job(SOON) else { panic!("a batch is due") };
+        commit.flushed(batch.records().last().unwrap().position);
+        room.await;
     }
 }

@@ -1,13 +1,14 @@
-//! The thread that owns the core: takes a batch of inputs, steps each, hands on what comes out.
+//! The task that owns the core: takes a batch of inputs, steps each, hands on what comes out.
 //!
 //! There are no locks around the core and no waiting inside it: what arrives while a batch is
-//! stepped is the next batch.
+//! stepped is the next batch. It runs on the thread of the network, so that what comes in, what is
+//! decided and what goes out wake no other thread (docs/adr/0027).
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use gfs_master_core::{Input, Master};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::commit::Commit;
@@ -59,26 +60,24 @@ impl Inputs {
     }
 }
 
-/// Starts the thread. It gives the core back after [`Inputs::stop`], having told `commit` that
-/// nothing more comes.
-///
-/// # Errors
-/// No thread can be started.
+/// Starts the task, on the runtime of whoever calls. It gives the core back after [`Inputs::stop`],
+/// having told `commit` that nothing more comes.
+#[must_use]
 pub fn start(
     master: Master,
     clock: Clock,
     commit: Arc<Commit>,
     fatal: Fatal,
-) -> std::io::Result<(Inputs, JoinHandle<Master>)> {
+) -> (Inputs, JoinHandle<Master>) {
     let (sender, receiver) = mpsc::channel(INPUTS_MAX);
-    let thread = std::thread::Builder::new().name("driver".to_owned()).spawn(move || {
+    let task = tokio::spawn(async move {
         let _guard = fatal.on_panic("driver");
-        run(master, clock, &commit, receiver)
-    })?;
-    Ok((Inputs(sender), thread))
+        run(master, clock, &commit, receiver).await
+    });
+    (Inputs(sender), task)
 }
 
-fn run(
+async fn run(
     mut master: Master,
     clock: Clock,
     commit: &Commit,
@@ -86,7 +85,7 @@ fn run(
 ) -> Master {
     let mut messages = Vec::with_capacity(BATCH_INPUTS_MAX);
     let mut effects = Vec::new();
-    while inputs.blocking_recv_many(&mut messages, BATCH_INPUTS_MAX) > 0 {
+    while inputs.recv_many(&mut messages, BATCH_INPUTS_MAX).await > 0 {
         let (now, wall) = (clock.now(), clock.wall());
         for message in messages.drain(..) {
             match message {
@@ -95,6 +94,9 @@ fn run(
             }
         }
         commit.accept(&mut effects);
+        commit.room().await;
+        // The replies go out, and others bring their inputs, before the next batch.
+        tokio::task::yield_now().await;
     }
     commit.end();
     master

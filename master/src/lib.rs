@@ -6,8 +6,8 @@
 //!      └────────────── Outbox <──── effects, FIFO ─────────┴──────────────┘
 //! ```
 //!
-//! One thread steps the core; one appends and flushes the operation log; effects leave when the
-//! record they rest on is durable ([`release`]). A thread of its own makes checkpoints
+//! One task steps the core, on the thread of the network; one thread appends and flushes the operation log; effects
+//! leave when the record they rest on is durable ([`release`]). A thread of its own makes checkpoints
 //! ([`checkpoint`]). This crate decides nothing about files, chunks or leases: the core does.
 
 pub mod checkpoint;

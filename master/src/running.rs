@@ -1,4 +1,4 @@
-//! The threads of a master of a cluster: driver, log, checkpoints. Started together, ended in order.
+//! The driver, the log and the checkpoints of a master of a cluster. Started together, ended in order.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub struct Parts {
     pub fatal: Fatal,
 }
 
-/// The threads.
+/// The driver and the threads.
 #[derive(Debug)]
 pub struct Running {
     /// The way to the core.
@@ -56,14 +56,14 @@ pub struct Running {
     pub commit: Arc<Commit>,
     /// Room for it.
     pub disk: Arc<Disk>,
-    driver: JoinHandle<Master>,
+    driver: tokio::task::JoinHandle<Master>,
     log: JoinHandle<Option<Log>>,
     keeper: JoinHandle<Keeper>,
     checkpoint: Arc<AtomicU64>,
 }
 
 impl Running {
-    /// Starts the threads over what was recovered.
+    /// Starts them over what was recovered, the driver on the runtime of whoever calls.
     ///
     /// # Errors
     /// No thread can be started.
@@ -72,7 +72,7 @@ impl Running {
         let commit = Arc::new(Commit::new(state.position(), parts.outbox));
         let master = Master::new(parts.settings, state);
         let (inputs, driver) =
-            driver::start(master, Clock::start(), commit.clone(), parts.fatal.clone())?;
+            driver::start(master, Clock::start(), commit.clone(), parts.fatal.clone());
         let disk = Arc::new(Disk::new(parts.fs.clone(), parts.dir.clone(), parts.reserve_bytes));
         let checkpoints = parts.dir.join(CHECKPOINT_DIR);
         let measure = measure(disk.clone(), parts.fs.clone(), checkpoints.clone());
@@ -114,28 +114,34 @@ impl Running {
     /// made where it shortens the next start.
     ///
     /// # Errors
-    /// A thread had ended by a failure.
+    /// The driver or a thread had ended by a failure.
     pub async fn end(self) -> anyhow::Result<()> {
         self.inputs.stop().await;
-        tokio::task::spawn_blocking(move || self.join()).await?
+        let Self { driver, log, keeper, checkpoint, .. } = self;
+        driver.await?;
+        tokio::task::spawn_blocking(move || end_threads(log, keeper, &checkpoint)).await?
     }
+}
 
-    fn join(self) -> anyhow::Result<()> {
-        let panicked = |_| anyhow::anyhow!("a thread of the master panicked");
-        self.driver.join().map_err(panicked)?;
-        // The log thread lets go of `Due`, which ends the keeper.
-        let log = self.log.join().map_err(panicked)?;
-        let keeper = self.keeper.join().map_err(panicked)?;
-        let mut log = log.ok_or_else(|| anyhow::anyhow!("the operation log had failed"))?;
-        let last = log.positions().durable;
-        let checkpoint = self.checkpoint.load(Ordering::Relaxed);
-        if last.0.saturating_sub(checkpoint) >= END_CHECKPOINT_RECORDS
-            && let Some(made) = keeper.make(last)
-        {
-            log.remove_before(made.log_from)?;
-        }
-        Ok(())
+/// Behind the end of the driver.
+fn end_threads(
+    log: JoinHandle<Option<Log>>,
+    keeper: JoinHandle<Keeper>,
+    checkpoint: &AtomicU64,
+) -> anyhow::Result<()> {
+    let panicked = |_| anyhow::anyhow!("a thread of the master panicked");
+    // The log thread lets go of `Due`, which ends the keeper.
+    let log = log.join().map_err(panicked)?;
+    let keeper = keeper.join().map_err(panicked)?;
+    let mut log = log.ok_or_else(|| anyhow::anyhow!("the operation log had failed"))?;
+    let last = log.positions().durable;
+    let checkpoint = checkpoint.load(Ordering::Relaxed);
+    if last.0.saturating_sub(checkpoint) >= END_CHECKPOINT_RECORDS
+        && let Some(made) = keeper.make(last)
+    {
+        log.remove_before(made.log_from)?;
     }
+    Ok(())
 }
 
 /// Notes how large the newest checkpoint is.

@@ -127,7 +127,7 @@ async fn a_clean_end_leaves_a_proof_and_starts_again_with_everything() {
 }
 
 /// After a failed flush nothing is answered, and the process is told to end with a reason.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_failing_disk_is_the_end_and_nothing_is_answered_after_it() {
     for failing in [Operation::Write, Operation::Sync] {
         let fs = new_cluster(4);

@@ -141,6 +141,13 @@ impl Kind {
     }
 }
 
+impl BenchArgs {
+    /// Whether no data of files is moved.
+    pub(crate) fn asks_only_the_master(&self) -> bool {
+        matches!(self.bench, Kind::Create | Kind::Stat)
+    }
+}
+
 pub(crate) async fn run(args: &BenchArgs, cluster: &ClusterArgs, client: &Client) -> Result<()> {
     if let Some(part) = &args.part {
         return processes::serve(part, cluster, client).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use gfs_protocol::pb;
 use gfs_types::fence::MasterEpoch;
 use gfs_types::limits::CONNECTION_REQUESTS_MAX;
@@ -83,32 +84,65 @@ async fn serve(
             return Ended::Broken("the stream closed".to_owned());
         }
     }
+    let mut taken = Vec::new();
     loop {
+        let room = CONNECTION_REQUESTS_MAX.saturating_sub(pending.len());
         tokio::select! {
-            call = calls.recv(), if pending.len() < CONNECTION_REQUESTS_MAX => {
-                let Some(call) = call else { return Ended::Idle };
-                if call.reply.is_closed() {
-                    continue;
+            count = calls.recv_many(&mut taken, room), if room > 0 => {
+                if count == 0 {
+                    return Ended::Idle;
                 }
-                let (id, sent) = (*next_id, send(&out, *next_id, &call));
-                *next_id += 1;
-                pending.insert(id, call);
+                // All of them, also behind one that did not leave: what is pending is repeated on the next stream.
+                let mut sent = true;
+                for call in taken.drain(..) {
+                    sent &= ask(&out, call, pending, next_id);
+                }
                 if !sent {
                     return Ended::Broken("the stream closed".to_owned());
                 }
             }
-            message = inbound.message() => match message {
-                Ok(Some(message)) => {
-                    if let Err(problem) = receive(message, lowest, pending) {
+            message = inbound.message() => {
+                let mut next = Some(message);
+                while let Some(message) = next {
+                    if let Err(problem) = received(message, lowest, pending) {
                         return Ended::Broken(problem);
                     }
-                    // Not before: a master that lets in and ends at once must not be asked in a tight loop.
-                    backoff.reset();
+                    // What came with it.
+                    next = inbound.message().now_or_never();
                 }
-                Ok(None) => return Ended::Broken("the master closed the stream".to_owned()),
-                Err(status) => return Ended::Broken(format!("the stream broke: {}", status.message())),
-            },
+                // Not before: a master that lets in and ends at once must not be asked in a tight loop.
+                backoff.reset();
+            }
         }
+    }
+}
+
+/// Sends a call that somebody waits for; whether the stream took it.
+fn ask(
+    out: &mpsc::UnboundedSender<pb::ClientMessage>,
+    call: Call,
+    pending: &mut Pending,
+    next_id: &mut u64,
+) -> bool {
+    if call.reply.is_closed() {
+        return true;
+    }
+    let (id, sent) = (*next_id, send(out, *next_id, &call));
+    *next_id += 1;
+    pending.insert(id, call);
+    sent
+}
+
+/// What came down the stream, or why nothing comes any more.
+fn received(
+    message: Result<Option<pb::MasterMessage>, tonic::Status>,
+    lowest: MasterEpoch,
+    pending: &mut Pending,
+) -> Result<(), String> {
+    match message {
+        Ok(Some(message)) => receive(message, lowest, pending),
+        Ok(None) => Err("the master closed the stream".to_owned()),
+        Err(status) => Err(format!("the stream broke: {}", status.message())),
     }
 }
 
