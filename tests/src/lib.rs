@@ -10,6 +10,7 @@ pub mod decoders;
 pub mod disks;
 pub mod equal;
 pub mod load;
+pub mod master_state;
 pub mod network;
 pub mod payload;
 pub mod replicas;

@@ -3,6 +3,7 @@
 //! It knows the workspace from outside (files, `cargo metadata`, exit statuses) and links none of its
 //! crates, so that it still runs when they do not compile.
 
+mod bench;
 mod fix;
 mod process;
 mod soak;
@@ -45,6 +46,16 @@ enum Task {
         wrong, or if replicas did not become equal; the directory of that cluster, with its logs, is kept and named."
     )]
     Soak(soak::Options),
+    /// Measure the whole system against what this machine can do at most, and write docs/performance.md
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench                        five rounds of every row: half an hour\n  \
+        cargo xtask bench --only write,read      two rows; the page stays as it is\n  \
+        cargo xtask bench --quick                one small round of every row\n  \
+        cargo xtask bench --list                 the rows, and what each measures\n\n\
+        It needs some 20 GiB of disk in the temporary folder (TMPDIR) and 16 GiB of memory, and a machine that does\n\
+        nothing else. Everything it starts has ended, and its folder is gone, when it returns."
+    )]
+    Bench(bench::Options),
     /// Check the rules of the tree that no compiler knows: sizes, dependency direction, links, names
     #[command(after_help = "Examples:\n  cargo xtask tidy\n  cargo xtask tidy --list")]
     Tidy(tidy::Options),
@@ -70,6 +81,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     match &arguments.task {
         Task::Test(options) => test::run(&workspace, options),
         Task::Soak(options) => soak::run(&workspace, options),
+        Task::Bench(options) => bench::run(&workspace, options),
         Task::Tidy(options) => tidy::run(&workspace, options),
         Task::Fix => fix::run_all(&workspace),
     }
