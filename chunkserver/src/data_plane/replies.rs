@@ -1,8 +1,11 @@
-//! Answers on their way back: from the connection's own thread, from the driver's, from the next server of a chain, in
+//! Answers on their way back: from the connection's own thread, from the driver, from the next server of a chain, in
 //! whatever order they come.
+//!
+//! A small answer is given to the socket by whoever brings it, which does not wait. What the socket does not take at once, a thread
+//! writes that is started the first time this happens.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -14,7 +17,7 @@ use gfs_types::Error;
 use gfs_types::limits::CONNECTION_REQUESTS_MAX;
 use gfs_types::message::data::{DataReply, DataResponse};
 
-use super::socket::write_all;
+use super::socket::{write_all, write_now};
 use crate::driver::Answer;
 
 const STACK_BYTES: usize = 128 << 10;
@@ -32,7 +35,19 @@ struct Queue {
     unsent: usize,
     unsent_bytes: usize,
     has_thread: bool,
+    /// The rest of an answer is left for the thread.
+    has_rest: bool,
+    /// Threads that wait for a change.
+    waiting: usize,
     closed: bool,
+}
+
+/// What is left of an answer that the socket did not take at once.
+#[derive(Debug, Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    /// Of the whole answer.
+    answer_bytes: usize,
 }
 
 impl Queue {
@@ -67,8 +82,8 @@ pub(super) struct Replies {
     socket: Arc<TcpStream>,
     /// Time for the peer to take a frame, or several small ones.
     stall: Duration,
-    /// Held while a frame is written, so that frames do not mix.
-    writing: Mutex<()>,
+    /// Held while a frame is written, so that frames do not mix; with the rest of one that goes before all others.
+    writing: Mutex<Rest>,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -102,36 +117,111 @@ impl Replies {
     fn owe_when(self: &Arc<Self>, ready: impl Fn(&Queue) -> bool) -> io::Result<()> {
         let mut queue = self.queue();
         while !ready(&queue) && !queue.closed {
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.wait(queue);
         }
         if queue.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         queue.owed += 1;
-        if !queue.has_thread {
-            queue.has_thread = true;
-            let me = self.clone();
-            let thread = thread::Builder::new().name("data-replies".into()).stack_size(STACK_BYTES);
-            thread.spawn(move || me.run())?;
-        }
         Ok(())
     }
 
+    fn wait<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        queue.waiting += 1;
+        queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        queue.waiting -= 1;
+        queue
+    }
+
+    /// To notify somebody is a system call, and mostly nobody waits.
+    fn tell(&self, queue: MutexGuard<'_, Queue>) {
+        let waiting = queue.waiting > 0;
+        drop(queue);
+        if waiting {
+            self.changed.notify_all();
+        }
+    }
+
     /// The answer that was owed. Never waits.
-    pub(super) fn put(&self, id: u64, op: Op, answer: &Answer) {
-        self.queue().put(head(id, op, answer), answer.payload.clone());
-        self.changed.notify_all();
+    pub(super) fn put(self: &Arc<Self>, id: u64, op: Op, answer: &Answer) {
+        let mut queue = self.queue();
+        queue.put(head(id, op, answer), answer.payload.clone());
+        let small = queue.unsent_bytes <= BATCH_BYTES;
+        if small
+            && queue.frames.len() == 1
+            && let Ok(rest) = self.writing.try_lock()
+            && rest.bytes.is_empty()
+            && let Some(frame) = queue.frames.pop_front()
+        {
+            drop(queue);
+            return self.write_now(rest, &frame);
+        }
+        self.hand_over(queue);
+    }
+
+    /// Gives the socket what it takes at once, and leaves the rest to the thread.
+    fn write_now(
+        self: &Arc<Self>,
+        mut rest: MutexGuard<'_, Rest>,
+        (head, payload): &(Vec<u8>, Bytes),
+    ) {
+        let answer_bytes = head.len() + payload.len();
+        match write_now(&self.socket, &[IoSlice::new(head), IoSlice::new(payload)]) {
+            Ok(written) if written == answer_bytes => {
+                drop(rest);
+                let mut queue = self.queue();
+                queue.sent(1, answer_bytes);
+                self.tell(queue);
+            }
+            Ok(written) => {
+                let bytes = head.iter().chain(payload).skip(written).copied().collect();
+                *rest = Rest { bytes, answer_bytes };
+                drop(rest);
+                let mut queue = self.queue();
+                queue.has_rest = true;
+                self.hand_over(queue);
+            }
+            Err(_) => {
+                drop(rest);
+                self.close();
+            }
+        }
+    }
+
+    /// The thread writes what is there; it is started when there is none.
+    fn hand_over(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
+        if !queue.has_thread && !queue.closed {
+            queue.has_thread = true;
+            let me = self.clone();
+            let thread = thread::Builder::new().name("data-replies".into()).stack_size(STACK_BYTES);
+            if let Err(error) = thread.spawn(move || me.run()) {
+                tracing::warn!(%error, "no thread for the answers of a connection, which ends");
+                drop(queue);
+                return self.close();
+            }
+        }
+        self.tell(queue);
     }
 
     /// The answer that was owed, without payload.
-    pub(super) fn put_plain(&self, id: u64, op: Op, result: Result<DataResponse, Error>) {
+    pub(super) fn put_plain(
+        self: &Arc<Self>,
+        id: u64,
+        op: Op,
+        result: Result<DataResponse, Error>,
+    ) {
         self.put(id, op, &plain(result));
     }
 
     /// Writes an answer here and now.
     pub(super) fn write(&self, act: impl FnOnce(&TcpStream) -> io::Result<()>) -> io::Result<()> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        act(&self.socket).inspect_err(|_| self.close())
+        let mut rest = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Rest { bytes, answer_bytes } = std::mem::take(&mut *rest);
+        let written = write_all(&self.socket, &bytes, self.stall).and_then(|()| act(&self.socket));
+        if !bytes.is_empty() {
+            self.queue().sent(1, answer_bytes);
+        }
+        written.inspect_err(|_| self.close())
     }
 
     /// Writes an answer without payload here and now.
@@ -158,8 +248,9 @@ impl Replies {
             if self.write(|socket| write_frames(socket, frames, self.stall)).is_err() {
                 return;
             }
-            self.queue().sent(count, bytes);
-            self.changed.notify_all();
+            let mut queue = self.queue();
+            queue.sent(count, bytes);
+            self.tell(queue);
         }
     }
 
@@ -169,10 +260,11 @@ impl Replies {
             if queue.closed {
                 return None;
             }
-            if !queue.frames.is_empty() {
+            if queue.has_rest || !queue.frames.is_empty() {
+                queue.has_rest = false;
                 return Some(std::mem::take(&mut queue.frames));
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.wait(queue);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Sockets as the data plane wants them.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use socket2::{SockRef, TcpKeepalive};
 
 /// Bytes of the kernel's buffers: a frame. Larger ones add delay, not throughput.
@@ -87,6 +89,15 @@ pub(super) fn write_all(
         }
     }
     Ok(())
+}
+
+/// Gives the socket as much as it takes without waiting: how many bytes that was.
+pub(super) fn write_now(stream: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    match sendmsg(stream, parts, &mut SendAncillaryBuffer::default(), flags) {
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(0),
+        outcome => Ok(outcome?),
+    }
 }
 
 /// Whether a read or write came to its timeout.

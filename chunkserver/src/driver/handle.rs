@@ -1,19 +1,19 @@
 //! The way into the driver.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::Ordering;
 
 use gfs_chunkserver_core::{Input, Ticket, View};
 use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
-use gfs_types::limits::SHARD_REQUESTS_MAX;
+use gfs_types::limits::{INLINE_BYTES_MAX, SHARD_REQUESTS_MAX};
 use gfs_types::message::data::{DataResponse, Target};
 use gfs_types::time::Instant;
 
+use super::lane::Lane;
 use super::views::Views;
-use super::{PeerTicket, ReplyTo, Request};
+use super::{Payload, PeerTicket, ReplyTo, Request};
 
 /// What comes to a shard.
 pub(super) enum Work {
@@ -41,54 +41,38 @@ pub(super) enum Work {
     Stop,
 }
 
-struct Lane {
-    sender: Sender<Work>,
-    /// Requests in the queue. Everything else in it is bounded by what the cores asked for.
-    requests: Arc<AtomicUsize>,
-}
-
 /// The other end of a [`DriverHandle`], for [`Driver::start`](super::Driver::start).
-pub struct Inboxes(pub(super) Vec<Inbox>);
-
-pub(super) struct Inbox {
-    pub(super) receiver: Receiver<Work>,
-    pub(super) requests: Arc<AtomicUsize>,
-}
+pub struct Inboxes(pub(super) Vec<Arc<Lane>>);
 
 /// The way into the driver; cheap to clone.
 #[derive(Clone)]
 pub struct DriverHandle {
-    lanes: Arc<[Lane]>,
+    lanes: Arc<[Arc<Lane>]>,
     views: Arc<Views>,
 }
 
 /// A handle and the queues behind it, for so many shards. The handle may be used at once: what it is given waits.
 #[must_use]
 pub fn channels(shards: usize) -> (DriverHandle, Inboxes) {
-    let mut lanes = Vec::new();
-    let mut inboxes = Vec::new();
-    for _ in 0..shards.max(1) {
-        let (sender, receiver) = channel();
-        let requests = Arc::new(AtomicUsize::new(0));
-        lanes.push(Lane { sender, requests: requests.clone() });
-        inboxes.push(Inbox { receiver, requests });
-    }
-    (DriverHandle { lanes: lanes.into(), views: Arc::default() }, Inboxes(inboxes))
+    let lanes: Vec<_> = (0..shards.max(1)).map(|_| Arc::<Lane>::default()).collect();
+    (DriverHandle { lanes: lanes.clone().into(), views: Arc::default() }, Inboxes(lanes))
 }
 
 impl DriverHandle {
-    /// Hands a request in and returns at once. With a full queue the answer is `Busy`.
+    /// Hands a request in. One that is small may be carried out before this returns, with what others brought meanwhile. With a
+    /// full queue the answer is `Busy`.
     pub fn submit(&self, target: Target, request: Request, reply: ReplyTo) {
         let lane = &self.lanes[self.shard_of(target.handle)];
-        if lane.requests.fetch_add(1, Ordering::Relaxed) >= SHARD_REQUESTS_MAX {
-            lane.requests.fetch_sub(1, Ordering::Relaxed);
+        if lane.requests().fetch_add(1, Ordering::Relaxed) >= SHARD_REQUESTS_MAX {
+            lane.requests().fetch_sub(1, Ordering::Relaxed);
             let mut error = Error::busy("this chunkserver has too many requests waiting");
             error.retry_after_ms = 20;
             return reply(super::requests::refusal(error));
         }
-        if let Err(lost) = lane.sender.send(Work::Request { target, request, reply })
-            && let Work::Request { reply, .. } = lost.0
-        {
+        let small = is_small(&request);
+        let work = Work::Request { target, request, reply };
+        let refused = if small { lane.bring(work) } else { lane.leave(work) };
+        if let Some(Work::Request { reply, .. }) = refused {
             reply(super::requests::refusal(Error::busy("this chunkserver is ending")));
         }
     }
@@ -103,12 +87,17 @@ impl DriverHandle {
     /// Requests that wait where those for this chunk go.
     #[must_use]
     pub fn waiting(&self, handle: ChunkHandle) -> usize {
-        self.lanes[self.shard_of(handle)].requests.load(Ordering::Relaxed)
+        self.lanes[self.shard_of(handle)].requests().load(Ordering::Relaxed)
     }
 
     /// What became of a message to a member: its answer, or why there is none.
     pub fn peer_answered(&self, ticket: PeerTicket, result: Result<DataResponse, Error>) {
-        self.send(ticket.handle, Work::PeerAnswered { ticket, result });
+        let lane = &self.lanes[self.shard_of(ticket.handle)];
+        // What failed may be told from within a shard, by the sending of an order: no other is entered from there.
+        let failed = result.is_err();
+        let work = Work::PeerAnswered { ticket, result };
+        // A shard that is gone has ended with the process: nobody waits for this any more.
+        let _ = if failed { lane.leave(work) } else { lane.bring(work) };
     }
 
     /// What readers may see of a replica; `None` where there is none.
@@ -132,7 +121,7 @@ impl DriverHandle {
     /// Ends every lease this server holds, in order.
     pub fn give_up_leases(&self) {
         for lane in &*self.lanes {
-            let _ = lane.sender.send(Work::GiveUpLeases);
+            let _ = lane.leave(Work::GiveUpLeases);
         }
     }
 
@@ -147,7 +136,7 @@ impl DriverHandle {
 
     pub(super) fn stop(&self) {
         for lane in &*self.lanes {
-            let _ = lane.sender.send(Work::Stop);
+            let _ = lane.leave(Work::Stop);
         }
     }
 
@@ -161,7 +150,23 @@ impl DriverHandle {
 
     /// A shard that is gone has ended with the process: nobody waits for this any more.
     fn send(&self, handle: ChunkHandle, work: Work) {
-        let _ = self.lanes[self.shard_of(handle)].sender.send(work);
+        let _ = self.lanes[self.shard_of(handle)].leave(work);
+    }
+}
+
+/// Whether it is carried out faster than handed over.
+fn is_small(request: &Request) -> bool {
+    let is_short = |data: &Payload| data.length() <= INLINE_BYTES_MAX;
+    match request {
+        Request::Write { data, .. } | Request::Append { data, .. } => is_short(data),
+        Request::Order { data, .. } => data.as_ref().is_none_or(is_short),
+        Request::Sync | Request::Committed { .. } | Request::Inspect => true,
+        Request::FlushReplica
+        | Request::Verify { .. }
+        | Request::Checksums
+        | Request::Equalise { .. }
+        | Request::Piece { .. }
+        | Request::ReadOut { .. } => false,
     }
 }
 

@@ -1,7 +1,7 @@
-//! The loop around the cores: a few threads, each owning the replicas whose handles fall to it.
+//! The loop around the cores: a few shards, each owning the replicas whose handles fall to it.
 //!
-//! Everything that happens to a replica, except plain reads, passes through its shard's queue in order.
-//! Writes are executed by the shard's thread; what must wait for the disk runs on flusher threads.
+//! Everything that happens to a replica, except plain reads, passes through its shard's queue in order, and is carried out by one
+//! thread at a time: the one that brought it, or the shard's own. What must wait for the disk runs on flusher threads.
 //! Plain reads never come here: connection threads answer them from the published
 //! [`View`](gfs_chunkserver_core::View), see [`DriverHandle::view`].
 
@@ -10,6 +10,7 @@ mod effects;
 mod flusher;
 mod guard;
 mod handle;
+mod lane;
 mod requests;
 mod shard;
 #[cfg(test)]
@@ -265,12 +266,12 @@ impl Driver {
             metrics: parts.metrics,
             views: handle.views(),
         });
-        for (index, (inbox, found)) in inboxes.0.into_iter().zip(found).enumerate() {
-            let mut shard = Shard::new(shared.clone(), jobs[index].clone(), found);
+        for (index, (lane, found)) in inboxes.0.into_iter().zip(found).enumerate() {
+            let shard = Shard::new(shared.clone(), jobs[index].clone(), found);
             let thread = std::thread::Builder::new().name(format!("driver-{index}"));
             threads.push(thread.spawn(move || {
                 let _guard = guard::EndsOnPanic;
-                shard.run(&inbox);
+                lane.run(shard);
             })?);
         }
         Ok(Self { handle, threads })
@@ -290,6 +291,12 @@ impl Driver {
                 tracing::error!("a thread of the driver panicked");
             }
         }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.handle.stop();
     }
 }
 

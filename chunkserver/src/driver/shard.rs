@@ -1,11 +1,9 @@
-//! One thread of the driver: takes what came in a batch, steps the cores, carries their effects out, then looks at
-//! what the batch changed.
+//! The replicas of one shard: takes what came, steps the cores, carries their effects out, then looks at what a batch of that
+//! changed. Who calls it is decided by the [`lane`](super::lane).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{RecvTimeoutError, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use gfs_chunkserver_core::report::Holdings;
 use gfs_chunkserver_core::{Condition, Input, MemberAnswer, Recovered, Replica, Settings, Token};
@@ -15,17 +13,12 @@ use gfs_types::message::data::Target;
 use gfs_types::time::Instant;
 
 use super::flusher::Job;
-use super::handle::{Inbox, Work};
+use super::handle::Work;
 use super::requests::{self, Way};
 use super::views::Views;
 use super::{Answer, Clock, Outbox, Payload, PeerTicket, Peers, ReplyTo, Request};
 use crate::metrics::Metrics;
 use crate::store::Store;
-
-/// Inputs that are taken before the batch is looked at as a whole.
-const BATCH_MAX: usize = 256;
-/// A shard with nothing to do looks around this often.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// What all shards share.
 pub(super) struct Shared {
@@ -100,39 +93,16 @@ impl Shard {
         shard
     }
 
-    /// Runs until it is told to stop, or nobody is left who could tell it anything.
-    pub(super) fn run(&mut self, inbox: &Inbox) {
-        loop {
-            let mut next = match inbox.receiver.recv_timeout(self.wait()) {
-                Ok(work) => Some(work),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let mut taken = 0;
-            while let Some(work) = next.take() {
-                if matches!(work, Work::Request { .. }) {
-                    inbox.requests.fetch_sub(1, Ordering::Relaxed);
-                }
-                if matches!(work, Work::Stop) {
-                    return;
-                }
-                self.take(work);
-                taken += 1;
-                if taken < BATCH_MAX {
-                    next = inbox.receiver.try_recv().ok();
-                }
-            }
-            self.wake_due();
-            self.settle();
-        }
+    /// When the first timer is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
     }
 
-    fn wait(&self) -> Duration {
-        let due = self.timers.first().map(|(at, _)| self.shared.clock.until(*at));
-        due.unwrap_or(IDLE).min(IDLE)
+    pub(super) fn clock(&self) -> Clock {
+        self.shared.clock
     }
 
-    fn take(&mut self, work: Work) {
+    pub(super) fn take(&mut self, work: Work) {
         match work {
             Work::Request { target, request, reply } => self.request(target, request, reply),
             Work::Input { handle, input } => self.step(handle, input),
@@ -227,7 +197,8 @@ impl Shard {
     }
 
     /// Once a batch: timers, and what the master should know.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
+        self.wake_due();
         if self.touched.is_empty() {
             return;
         }

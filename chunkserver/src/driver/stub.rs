@@ -9,6 +9,7 @@ use gfs_types::Error;
 use gfs_types::message::data::DataResponse;
 
 use super::handle::Work;
+use super::lane::Lane;
 use super::{DriverHandle, Inboxes, Payload, ReplyTo, Request, channels, requests};
 use crate::store::Store;
 
@@ -41,7 +42,7 @@ pub(crate) fn start(store: Arc<Store>) -> (DriverHandle, Receiver<Heard>) {
     let inbox = inboxes.remove(0);
     let (tell, heard) = channel();
     std::thread::spawn(move || {
-        for work in inbox.receiver {
+        while let Some(work) = next(&inbox) {
             let told = match work {
                 Work::Request { target, request: Request::ReadOut { what, .. }, reply } => {
                     reply(requests::read_out(&store, target.handle, what).0);
@@ -59,4 +60,15 @@ pub(crate) fn start(store: Arc<Store>) -> (DriverHandle, Receiver<Heard>) {
         }
     });
     (handle, heard)
+}
+
+/// Waits for work; `None` when nobody is left who could bring any.
+fn next(inbox: &Arc<Lane>) -> Option<Work> {
+    loop {
+        match inbox.take() {
+            Some(work) => return Some(work),
+            None if Arc::strong_count(inbox) == 1 => return None,
+            None => inbox.rest(std::time::Duration::from_millis(100)),
+        }
+    }
 }

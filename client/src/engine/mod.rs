@@ -26,6 +26,7 @@ use crate::lock;
 use crate::master_link::{MasterLink, Sessions};
 use crate::options::Options;
 use crate::record::WriterId;
+use crate::records::Ways;
 use crate::retry::Failure;
 
 /// Everything one client has.
@@ -36,6 +37,7 @@ pub(crate) struct Engine {
     pub(crate) sessions: Sessions,
     pub(crate) data: DataLinks,
     pub(crate) chunk_size: ChunkSize,
+    pub(crate) record_ways: Ways,
     locations: Mutex<Locations>,
     data_client: u64,
     data_seq: AtomicU64,
@@ -58,6 +60,7 @@ impl Engine {
             sessions: Sessions::default(),
             data,
             chunk_size,
+            record_ways: Ways::default(),
             locations: Mutex::default(),
             data_client: random,
             data_seq: AtomicU64::new(1),
