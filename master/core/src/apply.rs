@@ -8,7 +8,7 @@ use gfs_types::message::client::Attributes;
 use gfs_types::time::WallTime;
 
 use crate::Durable;
-use crate::namespace::{FileNode, Node, NodeBody, TRASH_ID, Trashed, Tree};
+use crate::namespace::{FileNode, NewNode, Node, TRASH_ID, Trashed, Tree};
 use crate::record::{Change, Record};
 use crate::sessions::{EntryFacts, Outcome, Session};
 
@@ -89,9 +89,10 @@ impl Durable {
                 self.set_length(*file, *length, *attributes)?;
             }
             Change::ChunkAllocated { file, index, handle, members } => {
-                let node = self.file_mut(*file)?;
-                let goal = node.replication;
-                if let Some(barren) = node.chunks.put(*index, *handle) {
+                let put =
+                    |file: &mut FileNode| (file.replication, file.chunks.put(*index, *handle));
+                let (goal, barren) = self.edit(*file, put)?;
+                if let Some(barren) = barren {
                     self.free_unborn(barren)?;
                 }
                 self.chunks.allocate(*handle, goal, members)?;
@@ -121,14 +122,14 @@ impl Durable {
         }
         self.check_open(parent)?;
         let body = FileNode { attributes, replication, ..FileNode::default() };
-        self.tree.insert(file, parent, name, NodeBody::File(body))
+        self.tree.insert(file, parent, name, NewNode::File(body))
     }
 
     fn make_directories(&mut self, parent: FileId, made: &[(FileId, String)]) -> Applied<()> {
         self.check_open(parent)?;
         let mut parent = parent;
         for (id, name) in made {
-            self.tree.insert(*id, parent, name, NodeBody::Directory(Box::default()))?;
+            self.tree.insert(*id, parent, name, NewNode::Directory)?;
             parent = *id;
         }
         Ok(())
@@ -170,12 +171,10 @@ impl Durable {
         length: u64,
         attributes: Option<Attributes>,
     ) -> Applied<()> {
-        let node = self.file_mut(file)?;
-        node.length = node.length.max(length);
-        if let Some(attributes) = attributes {
-            node.attributes = attributes;
-        }
-        Ok(())
+        self.edit(file, |file| {
+            file.length = file.length.max(length);
+            file.attributes = attributes.unwrap_or(file.attributes);
+        })
     }
 
     fn free_unborn(&mut self, handle: gfs_types::ids::ChunkHandle) -> Applied<()> {
@@ -191,19 +190,12 @@ impl Durable {
             return Err(format!("{entry} is not in the trash"));
         }
         self.trash.take(entry);
-        match self.tree.remove(entry)? {
-            NodeBody::File(file) => {
-                file.chunks.handles().try_for_each(|handle| self.chunks.release(handle))
-            }
-            NodeBody::Directory(_) => Ok(()),
-        }
+        let held = self.tree.remove(entry)?;
+        held.into_iter().try_for_each(|handle| self.chunks.release(handle))
     }
 
-    fn file_mut(&mut self, id: FileId) -> Applied<&mut FileNode> {
-        match self.tree.get_mut(id).map(|node| &mut node.body) {
-            Some(NodeBody::File(file)) => Ok(file),
-            _ => Err(format!("{id} is not a file")),
-        }
+    fn edit<T>(&mut self, id: FileId, change: impl FnOnce(&mut FileNode) -> T) -> Applied<T> {
+        self.tree.edit(id, change).ok_or_else(|| format!("{id} is not a file"))
     }
 
     fn facts(&self, id: FileId) -> Applied<EntryFacts> {
@@ -213,7 +205,7 @@ impl Durable {
 }
 
 /// What stands in the log of a file or directory.
-pub(crate) fn facts(id: FileId, node: &Node) -> EntryFacts {
+pub(crate) fn facts(id: FileId, node: Node<'_>) -> EntryFacts {
     let kind = node.kind();
     match node.file() {
         Some(file) => EntryFacts {

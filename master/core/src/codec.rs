@@ -41,6 +41,12 @@ impl Writer {
         self.bytes.push((value & 0x7f) as u8);
     }
 
+    /// A number as its signed difference to the one before, the sign in the lowest bit.
+    pub(crate) fn step(&mut self, before: u64, value: u64) {
+        let step = value.wrapping_sub(before);
+        self.num(step << 1 ^ (step.cast_signed() >> 63).cast_unsigned());
+    }
+
     pub(crate) fn u32(&mut self, value: u32) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
@@ -54,8 +60,12 @@ impl Writer {
     }
 
     pub(crate) fn text(&mut self, text: &str) {
-        self.num(text.len() as u64);
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes(text.as_bytes());
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.num(bytes.len() as u64);
+        self.bytes.extend_from_slice(bytes);
     }
 }
 
@@ -111,6 +121,13 @@ impl<'a> Reader<'a> {
         Err(CodecError::Number)
     }
 
+    /// A number that was written as its difference to the one before.
+    pub(crate) fn step(&mut self, before: u64) -> Result<u64, CodecError> {
+        let step = self.num()?;
+        let step = (step >> 1) ^ (step & 1).wrapping_neg();
+        Ok(before.wrapping_add(step))
+    }
+
     /// A number of at most `max`.
     pub(crate) fn num_to(&mut self, what: &'static str, max: u64) -> Result<u64, CodecError> {
         let value = self.num()?;
@@ -163,6 +180,11 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(count)?).map_err(|_| CodecError::Text)
     }
 
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], CodecError> {
+        let count = self.count()?;
+        self.take(count)
+    }
+
     pub(crate) fn end(self) -> Result<(), CodecError> {
         match self.rest.len() {
             0 => Ok(()),
@@ -189,6 +211,20 @@ mod tests {
         assert_eq!(Reader::new(&too_large).num(), Err(CodecError::Number));
         assert_eq!(Reader::new(&[0xff; 11]).num(), Err(CodecError::Number));
         assert_eq!(Reader::new(&[0x80]).num(), Err(CodecError::Short));
+    }
+
+    #[test]
+    fn steps_come_back() {
+        for (before, value) in
+            [(0, 0), (9, 8), (0, u64::MAX), (u64::MAX, 0), (1 << 63, 0), (5, 1 << 63)]
+        {
+            let mut writer = Writer::default();
+            writer.step(before, value);
+            assert_eq!(Reader::new(&writer.bytes).step(before), Ok(value));
+        }
+        let mut near = Writer::default();
+        near.step(1_000_000, 999_999);
+        assert_eq!(near.bytes, [1]);
     }
 
     #[test]

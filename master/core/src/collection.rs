@@ -1,8 +1,6 @@
 //! Duties of time: what lies in the trash for too long goes for good, replicas of chunks without a file are deleted (§4.4),
 //! idle sessions expire, leases that are over are forgotten.
 
-use std::sync::Arc;
-
 use gfs_types::DurationMs;
 use gfs_types::ids::{ChunkHandle, FileId};
 use gfs_types::limits::{SESSION_IDLE_MS, UPLOAD_AGE_MS};
@@ -131,7 +129,7 @@ impl Master {
 /// Up to `limit` of what is below `top`, and `top` itself at last: each directory behind all that is in it.
 fn inside_first(tree: &Tree, top: FileId, limit: usize) -> Vec<FileId> {
     let mut found = Vec::new();
-    let mut open: Vec<(FileId, Option<Arc<str>>)> = vec![(top, None)];
+    let mut open: Vec<(FileId, Option<String>)> = vec![(top, None)];
     while let Some((here, after)) = open.last_mut() {
         if found.len() == limit {
             break;
@@ -139,7 +137,7 @@ fn inside_first(tree: &Tree, top: FileId, limit: usize) -> Vec<FileId> {
         let next = tree.children(*here, after.as_deref()).next();
         match next {
             Some((name, child)) => {
-                *after = Some(Arc::from(name));
+                *after = Some(name);
                 if tree.get(child).and_then(Node::directory).is_some() {
                     open.push((child, None));
                 } else {

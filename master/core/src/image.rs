@@ -5,6 +5,7 @@
 
 mod items;
 mod load;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,7 @@ pub const SECTION_BYTES_MAX: usize = 1 << 20;
 const SECTION_BYTES_FULL: usize = 256 << 10;
 
 /// The version of the format. Frozen: another one gets another number.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Kinds of sections. Frozen.
 const HEAD: u8 = 1;
 const ITEMS: u8 = 2;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use gfs_types::ids::{ChunkHandle, FileId, ROOT};
 use gfs_types::limits::{REPAIRS_MAX, REPLICATION_MAX, SESSION_RESULTS_MAX, SESSIONS_MAX};
 
-use crate::namespace::{DEPTH_MAX, Slot, TRASH_ID};
+use crate::namespace::{DEPTH_MAX, Node, Place, TRASH_ID};
 use crate::raise::Stage;
 use crate::{Durable, Master};
 
@@ -61,27 +61,26 @@ fn tree_well_formed(durable: &Durable) -> Check {
     const NAME: &str = "tree-well-formed";
     let tree = &durable.tree;
     let (mut files, mut directories, mut listed) = (0, 0, 0);
-    for (place, slot) in (0_u64..).zip(tree.slots()) {
-        let Slot::Used(node) = slot else { continue };
-        let id = FileId(u64::from(node.generation) << 32 | place);
+    for place in 0..tree.places() {
+        let Place::Used(generation, node) = tree.place(place) else { continue };
+        let id = FileId(u64::from(generation) << 32 | u64::from(place));
         let found = tree.get(id).is_some();
         hold(NAME, found, || format!("{id} is not found by its id"))?;
         let depth = tree.upwards(id).skip(1).take(DEPTH_MAX + 1).count();
         let rooted = depth <= DEPTH_MAX && tree.upwards(id).any(|above| above == ROOT);
         hold(NAME, rooted, || format!("{id} does not lead to the root, or is too deep"))?;
         if id != ROOT {
-            let parent = tree.upwards(id).nth(1).unwrap_or(ROOT);
-            let list = tree.get(parent).and_then(|parent| parent.directory());
-            let entered = list.and_then(|list| list.children.get(&node.name));
-            let entered = entered.is_some_and(|entered| u64::from(*entered) == place);
+            let list = tree.upwards(id).nth(1).and_then(|parent| tree.get(parent)?.directory());
+            let name = tree.name_of(id).unwrap_or_default();
+            let entered = list.and_then(|list| tree.look_up(list, &name)) == Some(id);
             hold(NAME, entered, || format!("{id} is not in the list of its directory"))?;
         }
-        match node.directory() {
-            Some(directory) => {
+        match node {
+            Node::Directory(_) => {
                 directories += 1;
-                listed += directory.children.len();
+                listed += tree.children(id, None).count();
             }
-            None => files += 1,
+            Node::File(_) => files += 1,
         }
     }
     hold(NAME, (files, directories) == (tree.files(), tree.directories()), || {
@@ -107,8 +106,8 @@ fn trash_is_listed(durable: &Durable) -> Check {
 fn references_exact(durable: &Durable) -> Check {
     const NAME: &str = "references-exact";
     let mut held: BTreeMap<ChunkHandle, u32> = BTreeMap::new();
-    for slot in durable.tree.slots() {
-        let Slot::Used(node) = slot else { continue };
+    for place in 0..durable.tree.places() {
+        let Place::Used(_, node) = durable.tree.place(place) else { continue };
         for handle in node.file().into_iter().flat_map(|file| file.chunks.handles()) {
             *held.entry(handle).or_default() += 1;
         }

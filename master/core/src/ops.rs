@@ -111,7 +111,7 @@ fn through_file(path: &GfsPath, names: usize) -> Error {
     ))
 }
 
-fn taken(path: &GfsPath, node: Option<&Node>) -> Error {
+fn taken(path: &GfsPath, node: Option<Node<'_>>) -> Error {
     let what = match node.and_then(Node::directory) {
         Some(_) => "directory",
         None => "file",

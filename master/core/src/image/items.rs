@@ -5,10 +5,11 @@ use gfs_types::ids::{ChunkHandle, ServerUid, SessionId};
 use gfs_types::message::client::EntryKind;
 
 use super::VERSION;
+use super::places::{PLACES, write_places};
 use crate::Durable;
 use crate::chunks::Chunk;
 use crate::codec::Writer;
-use crate::namespace::{Node, NodeBody, Slot, Trashed};
+use crate::namespace::{Coder, Place, Trashed, Tree};
 use crate::record::write_attributes;
 use crate::sessions::{Outcome, Session};
 
@@ -19,10 +20,12 @@ const PIECE: usize = 1000;
 pub(super) enum Item<'a> {
     /// A chunk, with the number started above its version, and where it was to be born.
     Chunk(ChunkHandle, &'a Chunk, Option<ChunkVersion>, Option<&'a [ServerUid]>),
-    /// The next place of the table of nodes.
-    Slot(&'a Slot),
+    /// The next places of the table of nodes, from one on.
+    Places(&'a Tree, u32),
     /// Some chunks of the file at a place, rising.
     Piece(u32, &'a [(u32, ChunkHandle)]),
+    /// The next names of the directory at a place.
+    Names(u32, Coder),
     Trashed(LogPosition, &'a Trashed),
     Session(SessionId, &'a Session),
 }
@@ -30,13 +33,11 @@ pub(super) enum Item<'a> {
 /// Kinds of items. Frozen.
 pub(super) mod kind {
     pub(crate) const CHUNK: u8 = 1;
-    pub(crate) const FREE: u8 = 2;
-    pub(crate) const RETIRED: u8 = 3;
-    pub(crate) const FILE: u8 = 4;
-    pub(crate) const DIRECTORY: u8 = 5;
-    pub(crate) const PIECE: u8 = 6;
-    pub(crate) const TRASHED: u8 = 7;
-    pub(crate) const SESSION: u8 = 8;
+    pub(crate) const PLACES: u8 = 2;
+    pub(crate) const PIECE: u8 = 3;
+    pub(crate) const NAMES: u8 = 4;
+    pub(crate) const TRASHED: u8 = 5;
+    pub(crate) const SESSION: u8 = 6;
 }
 
 pub(super) fn write_head(w: &mut Writer, durable: &Durable) {
@@ -53,25 +54,32 @@ pub(super) fn write_head(w: &mut Writer, durable: &Durable) {
     w.u8(durable.chunks.most_members());
 }
 
-/// Chunks come before the files that hold them, a file before the pieces of its list.
+/// Chunks come before the files that hold them, a file before the pieces of its list, all places before the names.
 pub(super) fn all(durable: &Durable) -> impl Iterator<Item = Item<'_>> {
     let chunks = &durable.chunks;
     let every_chunk = chunks.iter().map(|(handle, chunk)| {
         let started = chunks.started(handle).filter(|number| *number > chunk.version);
         Item::Chunk(handle, chunk, started, chunks.unborn(handle))
     });
-    let every_slot = (0_u32..).zip(durable.tree.slots()).flat_map(|(place, slot)| {
-        let file = match slot {
-            Slot::Used(Node { body: NodeBody::File(file), .. }) => Some(file),
-            _ => None,
-        };
-        let pieces = file.into_iter().flat_map(|file| file.chunks.pieces(PIECE));
-        let pieces = pieces.map(move |piece| Item::Piece(place, piece));
-        std::iter::once(Item::Slot(slot)).chain(pieces)
+    let tree = &durable.tree;
+    let places = (0..tree.places()).step_by(PLACES as usize).flat_map(move |first| {
+        let run = first..tree.places().min(first.saturating_add(PLACES));
+        let pieces = run.flat_map(move |place| pieces_at(tree, place));
+        std::iter::once(Item::Places(tree, first)).chain(pieces)
     });
+    let names = tree.name_blocks().map(|(place, block)| Item::Names(place, block));
     let trash = durable.trash.entries().map(|(position, trashed)| Item::Trashed(position, trashed));
     let sessions = durable.sessions.iter().map(|(id, session)| Item::Session(id, session));
-    every_chunk.chain(every_slot).chain(trash).chain(sessions)
+    every_chunk.chain(places).chain(names).chain(trash).chain(sessions)
+}
+
+fn pieces_at(tree: &Tree, place: u32) -> impl Iterator<Item = Item<'_>> {
+    let file = match tree.place(place) {
+        Place::Used(_, node) => node.file(),
+        _ => None,
+    };
+    let pieces = file.into_iter().flat_map(|file| file.chunks.pieces(PIECE));
+    pieces.map(move |piece| Item::Piece(place, piece))
 }
 
 pub(super) fn write(w: &mut Writer, item: &Item<'_>) {
@@ -87,7 +95,7 @@ pub(super) fn write(w: &mut Writer, item: &Item<'_>) {
             w.num(unborn.len() as u64);
             unborn.iter().for_each(|member| w.u128(member.0));
         }
-        Item::Slot(slot) => write_slot(w, slot),
+        Item::Places(tree, first) => write_places(w, tree, *first),
         Item::Piece(place, piece) => {
             w.u8(kind::PIECE);
             w.num(u64::from(*place));
@@ -96,6 +104,12 @@ pub(super) fn write(w: &mut Writer, item: &Item<'_>) {
                 w.num(u64::from(*index));
                 w.num(handle.0);
             }
+        }
+        Item::Names(place, block) => {
+            w.u8(kind::NAMES);
+            w.num(u64::from(*place));
+            w.u8(block.names);
+            w.bytes(&block.bytes);
         }
         Item::Trashed(position, trashed) => {
             w.u8(kind::TRASHED);
@@ -106,29 +120,6 @@ pub(super) fn write(w: &mut Writer, item: &Item<'_>) {
             w.text(&trashed.path);
         }
         Item::Session(id, session) => write_session(w, *id, session),
-    }
-}
-
-fn write_slot(w: &mut Writer, slot: &Slot) {
-    let node = match slot {
-        Slot::Free(generation) => {
-            w.u8(kind::FREE);
-            return w.num(u64::from(*generation));
-        }
-        Slot::Retired => return w.u8(kind::RETIRED),
-        Slot::Used(node) => node,
-    };
-    w.u8(match node.kind() {
-        EntryKind::File => kind::FILE,
-        EntryKind::Directory => kind::DIRECTORY,
-    });
-    w.num(u64::from(node.generation));
-    w.num(u64::from(node.parent));
-    w.text(&node.name);
-    if let Some(file) = node.file() {
-        w.num(file.length);
-        w.u8(file.replication);
-        write_attributes(w, &file.attributes);
     }
 }
 

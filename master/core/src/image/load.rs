@@ -8,20 +8,18 @@ use gfs_types::fence::{ChunkVersion, LogPosition, MasterEpoch};
 use gfs_types::ids::{
     ChunkHandle, ClusterUid, FileId, ProcessSession, RequestSeq, ServerUid, SessionId,
 };
-use gfs_types::limits::{
-    FILE_CHUNKS_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, REPLICATION_MAX, SESSION_RESULTS_MAX,
-};
+use gfs_types::limits::{FILE_CHUNKS_MAX, PATH_BYTES_MAX, REPLICATION_MAX, SESSION_RESULTS_MAX};
 use gfs_types::message::client::EntryKind;
-use gfs_types::path::check_name;
 use gfs_types::region::{ChunkIndex, ChunkSize};
 use gfs_types::time::WallTime;
 
 use super::items::kind;
+use super::places::{Near, PLACES, Told, read_place};
 use super::{END, HEAD, ITEMS, SECTION_BYTES_MAX, VERSION};
 use crate::Durable;
 use crate::chunks::Chunk;
 use crate::codec::{CodecError, Reader};
-use crate::namespace::{FileNode, Node, NodeBody, Slot, TRASH_ID, Trashed, Tree};
+use crate::namespace::{Assembly, TRASH_ID, Trashed};
 use crate::record::read_attributes;
 use crate::sessions::{EntryFacts, Outcome, Remembered, Session};
 
@@ -39,7 +37,7 @@ pub struct ImageError {
 #[derive(Debug)]
 pub struct Loader {
     durable: Durable,
-    slots: Vec<Slot>,
+    tree: Assembly,
     sum: Digest,
     next: u64,
     ended: bool,
@@ -56,7 +54,7 @@ impl Loader {
     #[must_use]
     pub fn new() -> Self {
         let sum = super::new_sum();
-        Self { durable: Durable::blank(), slots: Vec::new(), sum, next: 0, ended: false }
+        Self { durable: Durable::blank(), tree: Assembly::default(), sum, next: 0, ended: false }
     }
 
     /// Takes the next section.
@@ -131,20 +129,9 @@ impl Loader {
     fn item(&mut self, r: &mut Reader<'_>) -> Result<(), String> {
         match r.u8().map_err(text)? {
             kind::CHUNK => self.chunk(r),
-            kind::FREE => {
-                let generation = r.u32_num().map_err(text)?;
-                self.slot(Slot::Free(generation))
-            }
-            kind::RETIRED => self.slot(Slot::Retired),
-            kind::FILE => {
-                let slot = read_node(r, EntryKind::File).map_err(text)?;
-                self.slot(Slot::Used(slot))
-            }
-            kind::DIRECTORY => {
-                let slot = read_node(r, EntryKind::Directory).map_err(text)?;
-                self.slot(Slot::Used(slot))
-            }
+            kind::PLACES => self.places(r),
             kind::PIECE => self.piece(r),
+            kind::NAMES => self.names(r),
             kind::TRASHED => {
                 let (position, trashed) = read_trashed(r).map_err(text)?;
                 self.trashed(position, trashed)
@@ -162,31 +149,43 @@ impl Loader {
         self.durable.chunks.load(handle, chunk, started, unborn)
     }
 
-    fn slot(&mut self, slot: Slot) -> Result<(), String> {
-        if self.slots.len() >= u32::MAX as usize {
-            return Err("there are too many nodes".to_owned());
+    fn places(&mut self, r: &mut Reader<'_>) -> Result<(), String> {
+        let count = r.num_to("places in an item", u64::from(PLACES)).map_err(text)?;
+        let mut near = Near::default();
+        for _ in 0..count {
+            match read_place(r, &mut near).map_err(text)? {
+                Told::Retired => self.tree.retired()?,
+                Told::Free(generation) => self.tree.free(generation)?,
+                Told::Directory(generation) => self.tree.directory(generation)?,
+                Told::File(generation, file, handle) => {
+                    if let Some(handle) = handle {
+                        self.durable.chunks.load_reference(handle)?;
+                    }
+                    self.tree.file(generation, file, handle)?;
+                }
+            }
         }
-        self.slots.push(slot);
         Ok(())
     }
 
     fn piece(&mut self, r: &mut Reader<'_>) -> Result<(), String> {
         let place = r.u32_num().map_err(text)?;
         let count = r.count().map_err(text)?;
-        let file = match self.slots.get_mut(place as usize) {
-            Some(Slot::Used(Node { body: NodeBody::File(file), .. })) => file,
-            _ => return Err(format!("place {place} has no file")),
-        };
-        for _ in 0..count {
+        let held = &mut self.durable.chunks;
+        let chunks = (0..count).map(|_| {
             let index = ChunkIndex(r.num_to("a chunk index", FILE_CHUNKS_MAX - 1).map_err(text)?);
             let handle = ChunkHandle(r.num().map_err(text)?);
-            if file.chunks.last().is_some_and(|(last, _)| last >= index) {
-                return Err(format!("chunk {index} of place {place} is out of order"));
-            }
-            file.chunks.put(index, handle);
-            self.durable.chunks.load_reference(handle)?;
-        }
-        Ok(())
+            held.load_reference(handle)?;
+            Ok((index, handle))
+        });
+        self.tree.chunks(place, chunks)
+    }
+
+    fn names(&mut self, r: &mut Reader<'_>) -> Result<(), String> {
+        let place = r.u32_num().map_err(text)?;
+        let count = r.u8().map_err(text)?;
+        let bytes = r.bytes().map_err(text)?;
+        self.tree.names(place, usize::from(count), bytes)
     }
 
     fn trashed(&mut self, position: LogPosition, trashed: Trashed) -> Result<(), String> {
@@ -207,14 +206,14 @@ impl Loader {
             return Err("it ends early".to_owned());
         }
         if self.durable.format.is_none() {
-            let empty = self.slots.is_empty() && self.durable.chunks.len() == 0;
+            let empty = self.tree.is_empty() && self.durable.chunks.len() == 0;
             return if empty {
                 Ok(self.durable)
             } else {
                 Err("a blank state holds files".to_owned())
             };
         }
-        self.durable.tree = Tree::assemble(std::mem::take(&mut self.slots))?;
+        self.durable.tree = std::mem::take(&mut self.tree).finish()?;
         self.check_trash()?;
         let lost = self.durable.chunks.iter().find(|(_, chunk)| chunk.references == 0);
         if let Some((handle, _)) = lost {
@@ -227,7 +226,8 @@ impl Loader {
     fn check_trash(&self) -> Result<(), String> {
         let durable = &self.durable;
         let mut hidden = 0;
-        for (_, id) in durable.tree.children(TRASH_ID, None) {
+        let mut names = durable.tree.names(TRASH_ID, None);
+        while let Some(id) = names.advance_id() {
             hidden += 1;
             if durable.trash.get(id).is_none() {
                 return Err(format!("{id} lies in the trash and nobody knows why"));
@@ -263,29 +263,6 @@ fn read_chunk(r: &mut Reader<'_>) -> Result<LoadedChunk, CodecError> {
     }
     let members: Vec<_> = (0..count).map(|_| r.u128().map(ServerUid)).collect::<Result<_, _>>()?;
     Ok((handle, chunk, started, Some(members).filter(|members| !members.is_empty())))
-}
-
-fn read_node(r: &mut Reader<'_>, kind: EntryKind) -> Result<Node, CodecError> {
-    let (generation, parent) = (r.u32_num()?, r.u32_num()?);
-    let name: Arc<str> = Arc::from(r.text("the length of a name", NAME_BYTES_MAX)?);
-    check_name(&name).map_err(|_| CodecError::Text)?;
-    let body = match kind {
-        EntryKind::Directory => NodeBody::Directory(Box::default()),
-        EntryKind::File => NodeBody::File(FileNode {
-            length: r.num()?,
-            replication: read_replication(r)?,
-            attributes: read_attributes(r)?,
-            ..FileNode::default()
-        }),
-    };
-    Ok(Node { generation, parent, name, body })
-}
-
-fn read_replication(r: &mut Reader<'_>) -> Result<u8, CodecError> {
-    match r.byte_to("replication", REPLICATION_MAX)? {
-        0 => Err(CodecError::Value { what: "replication", value: 0 }),
-        replication => Ok(replication),
-    }
 }
 
 fn read_trashed(r: &mut Reader<'_>) -> Result<(LogPosition, Trashed), CodecError> {

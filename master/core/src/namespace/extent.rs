@@ -1,6 +1,7 @@
 //! How far a tree reaches below a directory: bounds where it may be moved to.
 
-use super::{NodeBody, Tree};
+use super::node::Node;
+use super::tree::Tree;
 use gfs_types::ids::FileId;
 
 /// Below a directory: the most names in a row, and the most bytes of such a row with its slashes.
@@ -12,7 +13,7 @@ pub(crate) struct Extent {
 
 impl Extent {
     /// Of the directory above, for a child with a name of so many bytes.
-    fn above(self, name_bytes: usize) -> Self {
+    pub(super) fn above(self, name_bytes: usize) -> Self {
         Self { names: self.names + 1, bytes: self.bytes + 1 + name_bytes }
     }
 
@@ -29,21 +30,21 @@ impl Tree {
     /// Whether what is below `id` keeps within `limit`. Mostly answered from what each directory remembers of the furthest
     /// it ever reached; only where that is too far is the tree below walked.
     pub(crate) fn reaches_at_most(&self, id: FileId, limit: Extent) -> bool {
-        let Some(directory) = self.get(id).and_then(|node| node.directory()) else { return true };
+        let Some(directory) = self.get(id).and_then(Node::directory) else { return true };
         directory.extent.within(limit) || self.measure(id).within(limit)
     }
 
     fn measure(&self, id: FileId) -> Extent {
         let mut far = Extent::default();
-        let mut open = vec![(Self::place_of(id), Extent::default())];
-        while let Some((place, above)) = open.pop() {
-            let Some(directory) = self.at(place).and_then(|node| node.directory()) else {
-                continue;
-            };
-            for (name, child) in &directory.children {
+        let mut open = vec![(id, Extent::default())];
+        while let Some((directory, above)) = open.pop() {
+            let mut names = self.names(directory, None);
+            while let Some((name, child)) = names.advance() {
                 let here = above.above(name.len());
                 far = far.max(here);
-                open.push((*child, here));
+                if self.get(child).and_then(Node::directory).is_some() {
+                    open.push((child, here));
+                }
             }
         }
         far
@@ -53,17 +54,19 @@ impl Tree {
     pub(super) fn extend_above(&mut self, place: u32, name_bytes: usize, below: Extent) {
         let mut extent = below.above(name_bytes);
         let mut place = place;
-        while let Some(node) = self.at_mut(place) {
-            let NodeBody::Directory(directory) = &mut node.body else { return };
+        let mut name = Vec::new();
+        while let Some(directory) = self.directory_mut(place) {
             if extent.within(directory.extent) {
                 return;
             }
             directory.extent = directory.extent.max(extent);
-            if node.parent == place {
+            let reached = directory.extent;
+            let (Some(parent), true) = (self.parent_of(place), self.read_name(place, &mut name))
+            else {
                 return;
-            }
-            extent = directory.extent.above(node.name.len());
-            place = node.parent;
+            };
+            extent = reached.above(name.len());
+            place = parent;
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Finding things in the tree: by path, by name, upwards; and putting a table from an image together.
-
-use std::ops::Bound;
+//! Finding things in the tree: by path, by name, upwards.
 
 use gfs_types::ids::{FileId, ROOT};
 use gfs_types::limits::PATH_DEPTH_MAX;
 use gfs_types::path::GfsPath;
 
-use super::node::{Node, NodeBody};
-use super::tree::{Misfit, Slot, Tree};
+use super::block::Entries;
+use super::directory::Directory;
+use super::node::Node;
+use super::tree::Tree;
 
 /// Nodes from the root down to any: a path, below a hidden name in the trash.
 pub(crate) const DEPTH_MAX: usize = PATH_DEPTH_MAX + 2;
@@ -31,6 +31,18 @@ pub(crate) enum Resolved {
     },
 }
 
+/// Goes through the names of a directory in byte order.
+#[derive(Debug)]
+pub(crate) struct Names<'a> {
+    tree: &'a Tree,
+    directory: Option<&'a Directory>,
+    leaf: usize,
+    entries: Entries<'a>,
+    name: Vec<u8>,
+    /// Only names behind this one.
+    after: Vec<u8>,
+}
+
 impl Tree {
     /// Follows a path from the root.
     pub(crate) fn resolve(&self, path: &GfsPath) -> Resolved {
@@ -39,7 +51,7 @@ impl Tree {
             let Some(directory) = self.get(here).and_then(Node::directory) else {
                 return Resolved::ThroughFile { names };
             };
-            match directory.children.get(name).and_then(|place| self.id_of(*place)) {
+            match self.look_up(directory, name) {
                 Some(child) => here = child,
                 None => return Resolved::Missing { directory: here, names },
             }
@@ -55,19 +67,39 @@ impl Tree {
         }
     }
 
+    /// What has this name in a directory.
+    pub(crate) fn look_up(&self, directory: &Directory, name: &str) -> Option<FileId> {
+        let found = directory.find(&self.blocks, name.as_bytes())?;
+        self.id_of(found.entry.ok()?)
+    }
+
     /// The entries of a directory in byte order of their names, after one of them.
     pub(crate) fn children(
         &self,
         directory: FileId,
         after: Option<&str>,
-    ) -> impl Iterator<Item = (&str, FileId)> + '_ {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.get(directory)
-            .and_then(Node::directory)
-            .map(|directory| directory.children.range::<str, _>((start, Bound::Unbounded)))
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, place)| Some((&**name, self.id_of(*place)?)))
+    ) -> impl Iterator<Item = (String, FileId)> + '_ {
+        let mut names = self.names(directory, after);
+        std::iter::from_fn(move || names.advance().map(|(name, id)| (name.to_owned(), id)))
+    }
+
+    /// The same, without a text of its own for each name.
+    pub(crate) fn names(&self, directory: FileId, after: Option<&str>) -> Names<'_> {
+        let directory = self.get(directory).and_then(Node::directory);
+        let after = after.unwrap_or_default();
+        let found = directory.and_then(|found| found.find(&self.blocks, after.as_bytes()));
+        Names {
+            tree: self,
+            directory,
+            leaf: found.map_or(0, |found| found.leaf),
+            entries: Entries::default(),
+            name: Vec::new(),
+            after: after.into(),
+        }
+    }
+
+    pub(super) fn names_at(&self, place: u32) -> Names<'_> {
+        self.names(self.id_of(place).unwrap_or(ROOT), None)
     }
 
     /// Whether `id` is `above` or stands somewhere below it.
@@ -80,20 +112,27 @@ impl Tree {
         let mut next = self.get(id).map(|_| id);
         std::iter::from_fn(move || {
             let here = next?;
-            let node = self.get(here)?;
-            next = if node.parent == Self::place_of(here) { None } else { self.id_of(node.parent) };
+            next = self.parent_of(Self::place_of(here)).and_then(|parent| self.id_of(parent));
             Some(here)
         })
     }
 
+    /// The name something has in its directory; `None` for the root.
+    pub(crate) fn name_of(&self, id: FileId) -> Option<String> {
+        let mut name = Vec::new();
+        self.get(id)?;
+        let there = self.read_name(Self::place_of(id), &mut name);
+        there.then(|| text(&name).to_owned())
+    }
+
+    pub(super) fn read_name(&self, place: u32, name: &mut Vec<u8>) -> bool {
+        let block = self.packed(place).and_then(|packed| self.blocks.get(packed.block));
+        block.is_some_and(|block| block.name_of(place, name))
+    }
+
     /// The path something has now; in the trash the hidden one.
     pub(crate) fn path_of(&self, id: FileId) -> String {
-        let names: Vec<&str> = self
-            .upwards(id)
-            .filter_map(|id| self.get(id))
-            .map(|node| &*node.name)
-            .filter(|name| !name.is_empty())
-            .collect();
+        let names: Vec<_> = self.upwards(id).filter_map(|id| self.name_of(id)).collect();
         let mut path = String::new();
         for name in names.iter().rev() {
             path.push('/');
@@ -101,69 +140,45 @@ impl Tree {
         }
         if path.is_empty() { "/".to_owned() } else { path }
     }
+}
 
-    /// Puts the table of an image together: every node into the list of its directory.
-    pub(crate) fn assemble(slots: Vec<Slot>) -> Result<Self, Misfit> {
-        let mut tree = Self::from_slots(slots);
-        tree.check_first()?;
-        tree.check_rooted()?;
-        for place in 0..u32::try_from(tree.slots().len()).unwrap_or(u32::MAX) {
-            let Some(node) = tree.at(place) else { continue };
-            let (parent, name) = (node.parent, node.name.clone());
-            if parent == place {
+impl Names<'_> {
+    /// The next name, and what has it.
+    pub(crate) fn advance(&mut self) -> Option<(&str, FileId)> {
+        let place = self.advance_place()?;
+        Some((text(&self.name), self.tree.id_of(place)?))
+    }
+
+    /// What has the next name.
+    pub(crate) fn advance_id(&mut self) -> Option<FileId> {
+        let place = self.advance_place()?;
+        self.tree.id_of(place)
+    }
+
+    /// As [`Self::advance`], in bytes and with the place.
+    pub(crate) fn advance_bytes(&mut self) -> Option<(&[u8], u32)> {
+        let place = self.advance_place()?;
+        Some((&self.name, place))
+    }
+
+    fn advance_place(&mut self) -> Option<u32> {
+        loop {
+            if let Some(entry) = self.entries.next() {
+                entry.read(&mut self.name);
+                if self.after.is_empty() || self.name > self.after {
+                    self.after.clear();
+                    return Some(entry.place);
+                }
                 continue;
             }
-            let Some(directory) = tree.at(parent).and_then(Node::directory) else {
-                return Err(format!("the parent of `{name}` is not a directory"));
-            };
-            let good = !name.is_empty() && !name.contains('/');
-            if !good || directory.children.contains_key(&name) {
-                return Err(format!("the name `{name}` stands twice in a directory, or is none"));
-            }
-            tree.link(place, parent);
+            let block = self.directory?.block(self.leaf)?;
+            self.entries = self.tree.blocks.get(block)?.entries();
+            self.leaf += 1;
         }
-        Ok(tree)
     }
+}
 
-    /// The directories that every cluster has must be where they belong.
-    fn check_first(&self) -> Result<(), Misfit> {
-        let fits = |place: u32, parent: u32, name: &str| {
-            self.at(place).is_some_and(|node| {
-                let directory = matches!(node.body, NodeBody::Directory(_));
-                node.parent == parent && &*node.name == name && node.generation == 0 && directory
-            })
-        };
-        let first =
-            fits(1, 1, "") && fits(2, 1, ".gfs") && fits(3, 2, "tmp") && fits(4, 2, "trash");
-        if first { Ok(()) } else { Err("/, /.gfs or what belongs in it is missing".to_owned()) }
-    }
-
-    /// Every node must lead up to the root, in a bounded number of steps: in the trash a path can be longer than a user's.
-    fn check_rooted(&self) -> Result<(), Misfit> {
-        let mut depths: Vec<u16> = vec![0; self.slots().len()];
-        let mut chain = Vec::new();
-        for place in 0..u32::try_from(self.slots().len()).unwrap_or(u32::MAX) {
-            let mut here = place;
-            chain.clear();
-            while let Some(node) = self.at(here) {
-                if here == 1 || depths[here as usize] > 0 {
-                    break;
-                }
-                chain.push(here);
-                if chain.len() > DEPTH_MAX || node.parent == here {
-                    return Err(format!("node {place} does not lead to the root"));
-                }
-                here = node.parent;
-            }
-            let mut depth = if self.at(here).is_some() { depths[here as usize] } else { u16::MAX };
-            while let Some(node) = chain.pop() {
-                if usize::from(depth) >= DEPTH_MAX {
-                    return Err(format!("node {node} does not lead to the root"));
-                }
-                depth += 1;
-                depths[node as usize] = depth;
-            }
-        }
-        Ok(())
-    }
+/// Names are checked when they enter the tree.
+fn text(name: &[u8]) -> &str {
+    std::str::from_utf8(name).expect("a name in the tree is UTF-8")
 }

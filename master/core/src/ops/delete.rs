@@ -18,7 +18,7 @@ pub(super) fn plan(
     check_allowed(&path)?;
     let entry = find(&durable.tree, &path)?;
     let directory = durable.tree.get(entry).and_then(Node::directory);
-    if !recursive && directory.is_some_and(|directory| !directory.children.is_empty()) {
+    if !recursive && directory.is_some_and(|directory| !directory.is_empty()) {
         return Err(Error::invalid(format!(
             "directory `{path}` is not empty: delete it recursively, or empty it first"
         )));

@@ -10,7 +10,7 @@ use gfs_types::region::ChunkIndex;
 use super::no_file;
 use crate::Master;
 use crate::master::{Caller, Step};
-use crate::namespace::FileNode;
+use crate::namespace::File;
 use crate::raise::{Waiter, Work};
 
 impl Master {
@@ -66,7 +66,7 @@ impl Master {
     ) -> Result<(ChunkIndex, Option<ChunkHandle>, u8), Error> {
         let node = self.durable.tree.get(file).ok_or_else(|| no_file(file))?;
         let path = || self.durable.tree.path_of(file);
-        let Some(FileNode { chunks, replication, .. }) = node.file() else {
+        let Some(File { chunks, replication, .. }) = node.file() else {
             return Err(Error::invalid(format!(
                 "`{}` is a directory: nothing is written to it",
                 path()
@@ -82,6 +82,6 @@ impl Master {
                 path()
             )));
         }
-        Ok((index, chunks.get(index), *replication))
+        Ok((index, chunks.get(index), replication))
     }
 }

@@ -33,7 +33,7 @@ impl Master {
         let entries = names
             .by_ref()
             .take(limit as usize)
-            .map(|(name, id)| self.entry(now, id, name.to_owned()))
+            .map(|(name, id)| self.entry(now, id, name))
             .collect::<Result<_, _>>()?;
         let more = names.next().is_some();
         Ok(Response::Page { entries, more })
