@@ -152,6 +152,47 @@ async fn records_are_read_once_and_in_order_although_answers_are_lost() {
 }
 
 #[tokio::test]
+async fn writers_of_a_file_share_one_way_and_each_keeps_its_order() {
+    const WRITERS: usize = 8;
+    const EACH: u64 = 40;
+    let cluster = Cluster::start();
+    let client = cluster.client().await;
+    client.create("/records", CreateOptions::default()).await.unwrap();
+    let mut writers = Vec::new();
+    for _ in 0..WRITERS {
+        writers.push(client.open("/records").await.unwrap().record_writer());
+    }
+    let mut waiting = Vec::new();
+    for n in 0..EACH {
+        if n % 10 == 5 {
+            cluster.bytes().swallow_answers = 1;
+        }
+        for writer in &writers {
+            waiting.push(writer.submit(format!("record {n}")).await.unwrap());
+        }
+        tokio::task::yield_now().await;
+    }
+    for submitted in waiting {
+        submitted.await.unwrap();
+    }
+    let appends = cluster.bytes().appends;
+    assert!(appends < WRITERS * 40 / 4, "{appends} appends: each writer went by itself");
+    let mut reader = client.open("/records").await.unwrap().record_reader();
+    let mut seen = std::collections::BTreeMap::new();
+    while let Some(record) = reader.next().await {
+        let record = record.unwrap();
+        let before = seen.insert(record.writer, record.seq).unwrap_or(0);
+        assert_eq!(record.seq, before + 1, "in order, once");
+        assert_eq!(record.payload, format!("record {before}"));
+    }
+    assert_eq!(seen.values().copied().collect::<Vec<_>>(), [EACH; WRITERS]);
+    // A way ends with its last writer; the next one begins another.
+    drop(writers);
+    let writer = client.open("/records").await.unwrap().record_writer();
+    writer.append("after").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_raw_append_without_an_answer_is_unknown() {
     let cluster = Cluster::start();
     let client = cluster.client().await;

@@ -121,7 +121,8 @@ pub enum Effect {
         /// The last one.
         through: SerialNumber,
     },
-    /// Change bytes, then step with [`Input::Applied`](crate::Input::Applied). One at a time.
+    /// Change bytes, then step with [`Input::Applied`](crate::Input::Applied). One at a time. Mutations, orders and acknowledgements may be
+    /// stepped before, nothing else; [`Replica::join_writes`](crate::Replica::join_writes) tells what they add.
     Apply {
         /// The version it belongs to.
         version: ChunkVersion,

@@ -112,6 +112,20 @@ pub struct Copied {
     pub copied_bytes: u64,
 }
 
+impl Input {
+    /// Whether it may be stepped while a write that was asked for is not carried out yet.
+    #[must_use]
+    pub fn is_of_mutations(&self) -> bool {
+        match self {
+            Self::Mutate { .. } | Self::Order { .. } => true,
+            Self::MemberAnswered(MemberAnswer { said, result, .. }) => {
+                matches!(said, Said::Order(_)) && result.is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// One thing that happens. Commands of the master have passed the [`fence`](crate::fence).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
@@ -266,7 +280,7 @@ pub enum Input {
     Applied {
         /// The version it was applied under.
         version: ChunkVersion,
-        /// Which mutation.
+        /// Which mutation; of those that were joined the last.
         serial: SerialNumber,
         /// `Busy`: no space at the moment. Anything else: the disk failed.
         result: Result<(), Error>,

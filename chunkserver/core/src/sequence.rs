@@ -14,7 +14,7 @@ use gfs_types::message::data::{Order, OrderKind};
 pub(crate) struct Sequence {
     /// Everything up to here is applied.
     applied: SerialNumber,
-    /// The write that was handed to the store and is not answered yet.
+    /// The write that was handed to the store and is not answered yet; of several that were joined the last.
     applying: Option<SerialNumber>,
     /// Orders above `applied` that are here; those above a gap wait.
     waiting: BTreeMap<SerialNumber, Order>,
@@ -75,6 +75,36 @@ impl Sequence {
         self.applying = Some(serial);
     }
 
+    /// The write under way, which ends at `end`, goes on with those behind it that begin where it ends, while all together have at
+    /// most so many bytes. Gives the last of them and their bytes.
+    pub(crate) fn join(&mut self, bytes_max: u64) -> Option<(SerialNumber, u64)> {
+        let first = self.applying?;
+        let OrderKind::Write { offset, length, .. } = self.waiting.get(&first)?.kind else {
+            return None;
+        };
+        let (mut last, mut all) = (first, length);
+        while let Some(Order { kind: OrderKind::Write { offset: at, length, .. }, .. }) =
+            self.waiting.get(&last.next())
+            && *at == offset + all
+            && all + length <= bytes_max
+        {
+            (last, all) = (last.next(), all + length);
+        }
+        self.applying = Some(last);
+        Some((last, all))
+    }
+
+    /// The write under way; of several that were joined the last.
+    pub(crate) fn applying(&self) -> Option<SerialNumber> {
+        self.applying
+    }
+
+    /// An order that waits or is under way.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self, serial: SerialNumber) -> Option<Order> {
+        self.waiting.get(&serial).copied()
+    }
+
     /// The write under way could not be done now; it stays the next one.
     pub(crate) fn postponed(&mut self) {
         self.applying = None;
@@ -127,6 +157,30 @@ mod tests {
         assert_eq!(sequence.next(), None, "one write at a time");
         sequence.finished(SerialNumber(1), false);
         assert_eq!(sequence.next().map(|next| next.serial), Some(SerialNumber(2)));
+    }
+
+    #[test]
+    fn a_write_is_joined_by_those_that_go_on_where_it_ends_and_by_no_others() {
+        let write = |offset, length| OrderKind::Write {
+            offset,
+            length,
+            source: gfs_types::message::data::DataSource::Inline,
+        };
+        let joined = |kinds: &[OrderKind]| {
+            let mut sequence = Sequence::default();
+            for (serial, kind) in (1..).zip(kinds) {
+                sequence.insert(order(serial, *kind));
+            }
+            sequence.begun(SerialNumber(1));
+            let joined = sequence.join(100);
+            assert_eq!(joined.map(|(last, _)| last), sequence.applying());
+            joined.map(|(last, bytes)| (last.0, bytes))
+        };
+        assert_eq!(joined(&[write(5, 10), write(15, 20), write(35, 1)]), Some((3, 31)));
+        assert_eq!(joined(&[write(5, 10), write(16, 20)]), Some((1, 10)), "a hole between");
+        assert_eq!(joined(&[write(5, 10), OrderKind::Sync, write(15, 20)]), Some((1, 10)));
+        assert_eq!(joined(&[write(0, 60), write(60, 40), write(100, 1)]), Some((2, 100)));
+        assert_eq!(joined(&[write(0, 60), write(60, 41)]), Some((1, 60)), "past the limit");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gfs_chunkserver_core::{Peer, ReadOut};
 use gfs_protocol::frame::blocking::{ReadError, read_head};
-use gfs_protocol::frame::{FrameError, Head, Op, RequestHead, offset_of, op_of};
+use gfs_protocol::frame::{FrameError, Head, Header, Op, RequestHead, offset_of, op_of};
 use gfs_types::Error;
 use gfs_types::ids::DataId;
 use gfs_types::limits::INLINE_BYTES_MAX;
@@ -36,6 +36,8 @@ struct Connection<'a> {
     reader: BufReader<Paced<'a>>,
     replies: Arc<Replies>,
     downstream: Downstream,
+    /// Something was put in for the driver, and nobody was told to do it.
+    brought: bool,
 }
 
 /// Serves a connection until its end.
@@ -49,6 +51,7 @@ pub(super) fn serve(shared: &Shared, socket: &Arc<TcpStream>, peer: Hello, visit
         reader: BufReader::with_capacity(READ_AHEAD_BYTES, Paced::new(socket, stall)),
         replies: replies.clone(),
         downstream: Downstream::default(),
+        brought: false,
     };
     match connection.run() {
         Ok(()) => {}
@@ -57,6 +60,7 @@ pub(super) fn serve(shared: &Shared, socket: &Arc<TcpStream>, peer: Hello, visit
             warn!(peer = %connection.peer.me, %error, "connection closed")
         }
     }
+    connection.carry_on();
     replies.close();
 }
 
@@ -75,6 +79,9 @@ impl Connection<'_> {
 
     /// Waits for a frame, however long; false at the end.
     fn wait(&mut self) -> io::Result<bool> {
+        if self.reader.buffer().len() < Header::BYTES {
+            self.carry_on();
+        }
         loop {
             self.reader.get_mut().begin();
             match self.reader.fill_buf() {
@@ -86,7 +93,18 @@ impl Connection<'_> {
         }
     }
 
+    /// Has carried out what came so far: nothing may wait in the driver while this thread waits.
+    fn carry_on(&mut self) {
+        if std::mem::take(&mut self.brought) {
+            self.shared.driver.help();
+        }
+    }
+
     fn handle(&mut self, mut head: RequestHead) -> io::Result<()> {
+        let is_here = self.reader.buffer().len() as u64 >= u64::from(head.payload_bytes);
+        if !is_here || self.replies.is_full() || !may_be_gathered(&head.request) {
+            self.carry_on();
+        }
         match std::mem::replace(&mut head.request, DataRequest::Sync) {
             DataRequest::Push { data, chain, offset } => self.push(&head, data, &chain, offset),
             DataRequest::Read { offset, length, seen_length } => {
@@ -174,7 +192,8 @@ impl Connection<'_> {
         match self.request(head, inline) {
             Ok((request, used)) => {
                 let reply = self.reply_to(head.id, op, used, asked);
-                self.shared.driver.submit(head.target, request, reply);
+                self.shared.driver.put(head.target, request, reply);
+                self.brought = true;
             }
             Err(error) => self.replies.put_plain(head.id, op, Err(error)),
         }
@@ -312,6 +331,7 @@ impl Connection<'_> {
                 pushes.used(data, length);
             }
             replies.put(id, op, &answer);
+            Some(replies)
         })
     }
 
@@ -325,4 +345,15 @@ impl Connection<'_> {
              {found:08x}, {expected:08x} was sent with it"
         ))
     }
+}
+
+/// Whether several that came together are carried out together.
+fn may_be_gathered(request: &DataRequest) -> bool {
+    matches!(
+        request,
+        DataRequest::Write { .. }
+            | DataRequest::Append { .. }
+            | DataRequest::Order(_)
+            | DataRequest::Committed { .. }
+    )
 }

@@ -187,7 +187,10 @@ impl Inner {
         let length = part.length();
         let (sender, answer) = channel();
         // Nobody listens any more when this copy was given up.
-        let reply = move |answer| drop(sender.send(answer));
+        let reply = move |answer| {
+            drop(sender.send(answer));
+            None
+        };
         let request = Request::Piece { job: work.job, offset, data: part.into() };
         self.driver.submit(work.target, request, Box::new(reply));
         match answer.recv_timeout(PIECE) {

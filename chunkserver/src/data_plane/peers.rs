@@ -45,6 +45,8 @@ struct Inner {
     bounds: Bounds,
     driver: DriverHandle,
     links: Mutex<BTreeMap<Name, Arc<Link>>>,
+    /// Those that something was put in for since the last flush.
+    unsent: Mutex<Vec<Arc<Link>>>,
     copiers: Copiers,
 }
 
@@ -64,8 +66,10 @@ struct Outgoing {
     queue: VecDeque<Message>,
     /// The connection, while the thread does not use it.
     conn: Option<Conn>,
-    /// The rest of what the socket did not take at once: it goes first.
-    rest: Vec<u8>,
+    /// What is encoded and not sent: it goes before the queue.
+    bytes: Vec<u8>,
+    /// The socket did not take it at once: the thread is to send it.
+    stuck: bool,
     /// Since the thread looked last.
     used: bool,
     /// The thread has ended: another link takes the place of this one.
@@ -83,7 +87,8 @@ impl PeerLinks {
         metrics: Arc<Metrics>,
     ) -> Self {
         let copiers = Copiers::new(identity, bounds, driver.clone(), store, metrics);
-        Self(Arc::new(Inner { identity, bounds, driver, links: Mutex::default(), copiers }))
+        let (links, unsent) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { identity, bounds, driver, links, unsent, copiers }))
     }
 }
 
@@ -99,10 +104,15 @@ impl Peers for PeerLinks {
                 }
             };
             match link.put(message, &self.0.driver) {
-                None => return,
+                None => return self.0.is_unsent(link),
                 Some(back) => message = back,
             }
         }
+    }
+
+    fn flush(&self) {
+        let unsent = std::mem::take(&mut *lock(&self.0.unsent));
+        unsent.iter().for_each(|link| link.flush(&self.0.driver));
     }
 
     fn copy(&self, work: CopyWork) {
@@ -115,6 +125,13 @@ impl Peers for PeerLinks {
 }
 
 impl Inner {
+    fn is_unsent(&self, link: Arc<Link>) {
+        let mut unsent = lock(&self.unsent);
+        if !unsent.iter().any(|other| Arc::ptr_eq(other, &link)) {
+            unsent.push(link);
+        }
+    }
+
     /// The link to a member; a new one where there is none.
     fn link(self: &Arc<Self>, to: &Member) -> std::io::Result<Arc<Link>> {
         let name = (to.chunkserver, to.session);
@@ -142,9 +159,9 @@ impl Inner {
     fn run(self: Arc<Self>, link: &Link) {
         let mut conn: Option<Conn> = None;
         let mut pause = PAUSE_MIN;
-        while let Some((mut rest, batch)) = self.take(link, &mut conn) {
-            if let Some(conn) = conn.as_ref().filter(|_| !rest.is_empty()) {
-                conn.write(&mut rest, &self.driver);
+        while let Some((mut bytes, batch)) = self.take(link, &mut conn) {
+            if let Some(conn) = conn.as_ref().filter(|_| !bytes.is_empty()) {
+                conn.write(&mut bytes, &self.driver);
             }
             if batch.is_empty() {
                 continue;
@@ -183,13 +200,11 @@ impl Inner {
         let mut outgoing = lock(&link.outgoing);
         let mut until = Instant::now() + IDLE;
         loop {
-            if !outgoing.queue.is_empty() || !outgoing.rest.is_empty() {
+            if !outgoing.queue.is_empty() || outgoing.stuck {
                 *conn = conn.take().or(outgoing.conn.take());
-                let outgoing = &mut *outgoing;
-                return Some((
-                    std::mem::take(&mut outgoing.rest),
-                    std::mem::take(&mut outgoing.queue),
-                ));
+                outgoing.stuck = false;
+                let Outgoing { bytes, queue, .. } = &mut *outgoing;
+                return Some((std::mem::take(bytes), std::mem::take(queue)));
             }
             outgoing.conn = outgoing.conn.take().or(conn.take());
             if std::mem::take(&mut outgoing.used) {
@@ -245,21 +260,42 @@ impl Link {
         if outgoing.gone {
             return Some(message);
         }
-        let free = outgoing.queue.is_empty() && outgoing.rest.is_empty();
-        let conn = outgoing.conn.as_mut().filter(|conn| free && !conn.is_over());
-        let Some(conn) = conn.filter(|_| is_small(&message.1.body)) else {
-            outgoing.queue.push_back(message);
+        let Outgoing { queue, conn, bytes, stuck, used, .. } = &mut *outgoing;
+        let free = queue.is_empty() && !*stuck && is_small(&message.1.body);
+        let Some(conn) = conn.as_mut().filter(|conn| free && !conn.is_over()) else {
+            queue.push_back(message);
             drop(outgoing);
             self.filled.notify_one();
             return None;
         };
-        let rest = conn.send_now(message, driver);
-        outgoing.used = true;
-        outgoing.rest = rest;
-        if !outgoing.rest.is_empty() {
-            self.filled.notify_one();
+        let (ticket, message) = message;
+        let before = bytes.len();
+        if let Err(error) = conn.encode(ticket, message, bytes) {
+            bytes.truncate(before);
+            driver.peer_answered(ticket, Err(error));
+        }
+        *used = true;
+        if outgoing.bytes.len() >= BATCH_BYTES {
+            self.send_now(outgoing, driver);
         }
         None
+    }
+
+    /// Sends what was put in, as far as that needs no waiting.
+    fn flush(&self, driver: &DriverHandle) {
+        self.send_now(lock(&self.outgoing), driver);
+    }
+
+    fn send_now(&self, mut outgoing: MutexGuard<'_, Outgoing>, driver: &DriverHandle) {
+        let Outgoing { conn, bytes, stuck, .. } = &mut *outgoing;
+        if let Some(conn) = conn.as_ref().filter(|_| !*stuck && !bytes.is_empty()) {
+            conn.write_now(bytes, driver);
+            *stuck = !bytes.is_empty();
+            if *stuck {
+                drop(outgoing);
+                self.filled.notify_one();
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use gfs_types::limits::CONNECTION_REQUESTS_MAX;
 use gfs_types::message::data::{DataReply, DataResponse};
 
 use super::socket::{write_all, write_now};
-use crate::driver::Answer;
+use crate::driver::{Answer, Outlet};
 
 const STACK_BYTES: usize = 128 << 10;
 /// Bytes of answers that may wait for a peer to take them; one that takes none is not read from any more.
@@ -26,9 +26,12 @@ const UNSENT_BYTES_MAX: usize = 4 << 20;
 /// Up to this many bytes of answers are sent with one call.
 const BATCH_BYTES: usize = 64 << 10;
 
+/// Heads and payloads.
+type Frames = VecDeque<(Vec<u8>, Bytes)>;
+
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<(Vec<u8>, Bytes)>,
+    frames: Frames,
     /// Requests that still owe their answer.
     owed: usize,
     /// Answers that are queued or being written, and their bytes.
@@ -42,11 +45,12 @@ struct Queue {
     closed: bool,
 }
 
-/// What is left of an answer that the socket did not take at once.
+/// What is left of answers that the socket did not take at once.
 #[derive(Debug, Default)]
 struct Rest {
     bytes: Vec<u8>,
-    /// Of the whole answer.
+    /// How many answers that were, whole, and their bytes.
+    answers: usize,
     answer_bytes: usize,
 }
 
@@ -109,6 +113,11 @@ impl Replies {
         self.owe_when(|queue| !queue.is_full())
     }
 
+    /// Whether [`Replies::owe`] would wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue().is_full()
+    }
+
     /// As [`Replies::owe`], for a large answer: waits until the peer took all others.
     pub(super) fn owe_alone(self: &Arc<Self>) -> io::Result<()> {
         self.owe_when(Queue::is_idle)
@@ -142,40 +151,25 @@ impl Replies {
         }
     }
 
-    /// The answer that was owed. Never waits.
-    pub(super) fn put(self: &Arc<Self>, id: u64, op: Op, answer: &Answer) {
-        let mut queue = self.queue();
-        queue.put(head(id, op, answer), answer.payload.clone());
-        let small = queue.unsent_bytes <= BATCH_BYTES;
-        if small
-            && queue.frames.len() == 1
-            && let Ok(rest) = self.writing.try_lock()
-            && rest.bytes.is_empty()
-            && let Some(frame) = queue.frames.pop_front()
-        {
-            drop(queue);
-            return self.write_now(rest, &frame);
-        }
-        self.hand_over(queue);
+    /// The answer that was owed. Never waits; it leaves with the next [`Outlet::flush`].
+    pub(super) fn put(&self, id: u64, op: Op, answer: &Answer) {
+        self.queue().put(head(id, op, answer), answer.payload.clone());
     }
 
     /// Gives the socket what it takes at once, and leaves the rest to the thread.
-    fn write_now(
-        self: &Arc<Self>,
-        mut rest: MutexGuard<'_, Rest>,
-        (head, payload): &(Vec<u8>, Bytes),
-    ) {
-        let answer_bytes = head.len() + payload.len();
-        match write_now(&self.socket, &[IoSlice::new(head), IoSlice::new(payload)]) {
-            Ok(written) if written == answer_bytes => {
+    fn write_now(self: &Arc<Self>, mut rest: MutexGuard<'_, Rest>, frames: &Frames) {
+        let parts = frames.iter().flat_map(|(head, payload)| [&head[..], &payload[..]]);
+        let bytes = parts.collect::<Vec<_>>().concat();
+        match write_now(&self.socket, &[IoSlice::new(&bytes)]) {
+            Ok(written) if written == bytes.len() => {
                 drop(rest);
                 let mut queue = self.queue();
-                queue.sent(1, answer_bytes);
+                queue.sent(frames.len(), bytes.len());
                 self.tell(queue);
             }
             Ok(written) => {
-                let bytes = head.iter().chain(payload).skip(written).copied().collect();
-                *rest = Rest { bytes, answer_bytes };
+                let (answers, answer_bytes) = (frames.len(), bytes.len());
+                *rest = Rest { bytes: bytes[written..].to_vec(), answers, answer_bytes };
                 drop(rest);
                 let mut queue = self.queue();
                 queue.has_rest = true;
@@ -211,15 +205,16 @@ impl Replies {
         result: Result<DataResponse, Error>,
     ) {
         self.put(id, op, &plain(result));
+        self.clone().flush();
     }
 
     /// Writes an answer here and now.
     pub(super) fn write(&self, act: impl FnOnce(&TcpStream) -> io::Result<()>) -> io::Result<()> {
         let mut rest = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Rest { bytes, answer_bytes } = std::mem::take(&mut *rest);
+        let Rest { bytes, answers, answer_bytes } = std::mem::take(&mut *rest);
         let written = write_all(&self.socket, &bytes, self.stall).and_then(|()| act(&self.socket));
         if !bytes.is_empty() {
-            self.queue().sent(1, answer_bytes);
+            self.queue().sent(answers, answer_bytes);
         }
         written.inspect_err(|_| self.close())
     }
@@ -254,7 +249,7 @@ impl Replies {
         }
     }
 
-    fn next(&self) -> Option<VecDeque<(Vec<u8>, Bytes)>> {
+    fn next(&self) -> Option<Frames> {
         let mut queue = self.queue();
         loop {
             if queue.closed {
@@ -269,12 +264,26 @@ impl Replies {
     }
 }
 
+impl Outlet for Replies {
+    fn flush(self: Arc<Self>) {
+        let mut queue = self.queue();
+        if queue.frames.is_empty() {
+            return;
+        }
+        if queue.unsent_bytes <= BATCH_BYTES
+            && let Ok(rest) = self.writing.try_lock()
+            && rest.bytes.is_empty()
+        {
+            let frames = std::mem::take(&mut queue.frames);
+            drop(queue);
+            return self.write_now(rest, &frames);
+        }
+        self.hand_over(queue);
+    }
+}
+
 /// Several small frames at once, large ones alone.
-fn write_frames(
-    socket: &TcpStream,
-    frames: VecDeque<(Vec<u8>, Bytes)>,
-    stall: Duration,
-) -> io::Result<()> {
+fn write_frames(socket: &TcpStream, frames: Frames, stall: Duration) -> io::Result<()> {
     let mut batch = Vec::new();
     for (head, payload) in frames {
         batch.extend_from_slice(&head);

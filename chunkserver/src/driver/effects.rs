@@ -1,6 +1,7 @@
 //! Carrying out the effects of one step, in order.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use gfs_chunkserver_core::{
     Effect, Input, LocalWrite, Message, MessageBody, Peer, Said, StoreOp, Ticket, Token,
@@ -12,7 +13,7 @@ use gfs_types::limits::FRAME_BYTES_MAX;
 use gfs_types::message::data::{DataResponse, DataSource, OrderKind};
 
 use super::flusher::{Job, end_process};
-use super::shard::{Shard, Slot};
+use super::shard::{Shard, Slot, Unwritten};
 use super::{Answer, CopyWork, Payload, PeerBody, PeerMessage, PeerTicket, requests};
 use crate::store::StoreError;
 
@@ -29,13 +30,9 @@ impl Shard {
                 }
                 Effect::Drop { through } => self.drop_data(handle, through),
                 Effect::Apply { version, serial, write } => {
-                    let result = self.apply(handle, serial, write);
-                    let short_of_space = self.shared.store.is_short_of_space();
                     if let Some(slot) = self.slots.get_mut(&handle) {
-                        slot.short_of_space = short_of_space;
+                        slot.unwritten = Some(Unwritten { version, serial, write });
                     }
-                    let applied = Input::Applied { version, serial, result, short_of_space };
-                    effects.extend(self.step_core(handle, applied));
                 }
                 Effect::Copy { job, from, source, target, check_all } => {
                     let work = CopyWork { job, from, source, target, check_all };
@@ -64,6 +61,28 @@ impl Shard {
         }
     }
 
+    /// Carries out the write that a core asked for, with those that joined it, and those that follow.
+    pub(super) fn write_out(&mut self, handle: ChunkHandle) {
+        while let Some(slot) = self.slots.get_mut(&handle)
+            && let Some(Unwritten { version, serial: first, write }) = slot.unwritten.take()
+        {
+            let (last, write) = match (slot.core.join_writes(), write) {
+                (Some((last, length)), LocalWrite::Bytes { offset, overwrite, .. }) => {
+                    (last, LocalWrite::Bytes { offset, length, overwrite })
+                }
+                _ => (first, write),
+            };
+            let result = self.apply(handle, first..=last, write);
+            let short_of_space = self.shared.store.is_short_of_space();
+            if let Some(slot) = self.slots.get_mut(&handle) {
+                slot.short_of_space = short_of_space;
+            }
+            let applied = Input::Applied { version, serial: last, result, short_of_space };
+            let effects = self.step_core(handle, applied);
+            self.carry_out(handle, effects.into());
+        }
+    }
+
     /// Steps a core within the carrying out of its effects.
     fn step_core(&mut self, handle: ChunkHandle, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
@@ -77,7 +96,7 @@ impl Shard {
         self.staged.remove(&token);
         if let Some(reply) = self.owed.remove(&token) {
             self.shared.metrics.answered(&answer.reply.result);
-            reply(answer);
+            self.answer(reply, answer);
         }
     }
 
@@ -113,19 +132,23 @@ impl Shard {
     fn apply(
         &mut self,
         handle: ChunkHandle,
-        serial: SerialNumber,
+        serials: RangeInclusive<SerialNumber>,
         write: LocalWrite,
     ) -> Result<(), Error> {
         let store = &self.shared.store;
+        let (serial, last) = serials.clone().into_inner();
         let result = match write {
             LocalWrite::Bytes { offset, length, .. } => {
-                let data = self.slots.get(&handle).and_then(|slot| slot.data.get(&serial));
-                let Some(data) = data.filter(|data| data.length() == length) else {
-                    let text =
-                        format!("chunk {handle}: the bytes of mutation {serial} are not kept");
+                let kept = self.slots.get(&handle).map(|slot| slot.data.range(serials));
+                let parts = kept.into_iter().flatten().flat_map(|(_, data)| data.parts());
+                let data = Payload::from(parts.cloned().collect::<Vec<_>>());
+                if data.length() != length {
+                    let text = format!(
+                        "chunk {handle}: the bytes of mutations {serial} to {last} are not kept"
+                    );
                     return Err(Error::internal(text));
-                };
-                let written = store.write(handle, offset, data);
+                }
+                let written = store.write(handle, offset, &data);
                 written.inspect(|_| self.shared.metrics.applied(length))
             }
             LocalWrite::Zeros { offset, length } => store.pad(handle, offset + length),

@@ -62,18 +62,25 @@ impl DriverHandle {
     /// Hands a request in. One that is small may be carried out before this returns, with what others brought meanwhile. With a
     /// full queue the answer is `Busy`.
     pub fn submit(&self, target: Target, request: Request, reply: ReplyTo) {
+        self.put(target, request, reply);
+        self.lanes[self.shard_of(target.handle)].help();
+    }
+
+    /// As [`DriverHandle::submit`], but a small request is left for [`DriverHandle::help`]: whoever brings several calls it after
+    /// the last.
+    pub fn put(&self, target: Target, request: Request, reply: ReplyTo) {
         let lane = &self.lanes[self.shard_of(target.handle)];
         if lane.requests().fetch_add(1, Ordering::Relaxed) >= SHARD_REQUESTS_MAX {
             lane.requests().fetch_sub(1, Ordering::Relaxed);
             let mut error = Error::busy("this chunkserver has too many requests waiting");
             error.retry_after_ms = 20;
-            return reply(super::requests::refusal(error));
+            return answer_now(reply, error);
         }
         let small = is_small(&request);
         let work = Work::Request { target, request, reply };
-        let refused = if small { lane.bring(work) } else { lane.leave(work) };
+        let refused = if small { lane.put(work) } else { lane.leave(work) };
         if let Some(Work::Request { reply, .. }) = refused {
-            reply(super::requests::refusal(Error::busy("this chunkserver is ending")));
+            answer_now(reply, Error::busy("this chunkserver is ending"));
         }
     }
 
@@ -81,7 +88,7 @@ impl DriverHandle {
     /// only that verdict counts.
     pub fn doubt(&self, target: Target, range: std::ops::Range<u64>) {
         let (offset, length) = (range.start, range.end.saturating_sub(range.start));
-        self.submit(target, Request::Verify { offset, length }, Box::new(drop));
+        self.submit(target, Request::Verify { offset, length }, Box::new(|_| None));
     }
 
     /// Requests that wait where those for this chunk go.
@@ -90,14 +97,19 @@ impl DriverHandle {
         self.lanes[self.shard_of(handle)].requests().load(Ordering::Relaxed)
     }
 
-    /// What became of a message to a member: its answer, or why there is none.
+    /// Carries out what was put in, where nobody is at it.
+    pub fn help(&self) {
+        self.lanes.iter().for_each(|lane| lane.help());
+    }
+
+    /// What became of a message to a member: its answer, or why there is none. An answer may wait for [`DriverHandle::help`].
     pub fn peer_answered(&self, ticket: PeerTicket, result: Result<DataResponse, Error>) {
         let lane = &self.lanes[self.shard_of(ticket.handle)];
-        // What failed may be told from within a shard, by the sending of an order: no other is entered from there.
+        // What failed may be told from where nobody helps.
         let failed = result.is_err();
         let work = Work::PeerAnswered { ticket, result };
         // A shard that is gone has ended with the process: nobody waits for this any more.
-        let _ = if failed { lane.leave(work) } else { lane.bring(work) };
+        let _ = if failed { lane.leave(work) } else { lane.put(work) };
     }
 
     /// What readers may see of a replica; `None` where there is none.
@@ -151,6 +163,13 @@ impl DriverHandle {
     /// A shard that is gone has ended with the process: nobody waits for this any more.
     fn send(&self, handle: ChunkHandle, work: Work) {
         let _ = self.lanes[self.shard_of(handle)].leave(work);
+    }
+}
+
+/// A refusal from outside of a shard.
+fn answer_now(reply: ReplyTo, error: Error) {
+    if let Some(outlet) = reply(super::requests::refusal(error)) {
+        outlet.flush();
     }
 }
 

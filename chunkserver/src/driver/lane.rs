@@ -59,16 +59,8 @@ impl Lane {
         refused
     }
 
-    /// As [`Lane::leave`], and sees to it that somebody does it at once: here and now, if nobody is at it.
-    pub(super) fn bring(&self, work: Work) -> Option<Work> {
-        let refused = self.put(work);
-        if refused.is_none() {
-            self.help();
-        }
-        refused
-    }
-
-    fn put(&self, work: Work) -> Option<Work> {
+    /// Leaves work for whoever calls [`Lane::help`] next; gives it back when the shard has ended.
+    pub(super) fn put(&self, work: Work) -> Option<Work> {
         let mut queue = lock(&self.queue);
         if queue.closed {
             return Some(work);
@@ -79,7 +71,7 @@ impl Lane {
 
     /// Works while there is something and nobody else does. Whoever holds the shard looks into the queue again after it let
     /// go of it: what is put there before a failed attempt is not overlooked.
-    fn help(&self) {
+    pub(super) fn help(&self) {
         let mut done = 0;
         while !lock(&self.queue).works.is_empty() {
             if done >= HELP_MAX {

@@ -129,16 +129,25 @@ pub struct Answer {
     pub checksums: Vec<u32>,
 }
 
-/// Called exactly once, from a thread of the driver: it must not block. Put the answer into the
-/// connection's writer queue and return.
-pub type ReplyTo = Box<dyn FnOnce(Answer) + Send>;
+/// Called exactly once, from whoever runs a shard: it must not block. Put the answer to those that wait to be sent, and return
+/// what sends them: it is told when all answers of the moment are there.
+pub type ReplyTo = Box<dyn FnOnce(Answer) -> Option<Arc<dyn Outlet>> + Send>;
+
+/// Where answers leave.
+pub trait Outlet: Send + Sync {
+    /// Sends the answers that were put in; must not block.
+    fn flush(self: Arc<Self>);
+}
 
 /// The way to other chunkservers: implemented by the data plane, called by the shards.
 pub trait Peers: Send + Sync {
-    /// Queues a message and returns at once. What comes of it, an error of the connection included,
-    /// is told with [`DriverHandle::peer_answered`], naming the same `ticket`.
+    /// Queues a message and returns at once; it leaves with the next [`Peers::flush`]. What comes of it, an error of the connection
+    /// included, is told with [`DriverHandle::peer_answered`], naming the same `ticket`.
     /// Messages to one member are sent in the order of the calls.
     fn send(&self, to: &Member, ticket: PeerTicket, message: PeerMessage);
+
+    /// Sends what was queued. Must not block.
+    fn flush(&self);
 
     /// Copies what differs from another server, and returns at once. Each piece comes as [`Request::Piece`], the end as
     /// [`Input::Copied`](gfs_chunkserver_core::Input::Copied).

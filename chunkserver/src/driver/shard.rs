@@ -6,8 +6,10 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gfs_chunkserver_core::report::Holdings;
-use gfs_chunkserver_core::{Condition, Input, MemberAnswer, Recovered, Replica, Settings, Token};
-use gfs_types::fence::SerialNumber;
+use gfs_chunkserver_core::{
+    Condition, Input, LocalWrite, MemberAnswer, Recovered, Replica, Settings, Token,
+};
+use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::ids::ChunkHandle;
 use gfs_types::message::data::Target;
 use gfs_types::time::Instant;
@@ -16,7 +18,7 @@ use super::flusher::Job;
 use super::handle::Work;
 use super::requests::{self, Way};
 use super::views::Views;
-use super::{Answer, Clock, Outbox, Payload, PeerTicket, Peers, ReplyTo, Request};
+use super::{Answer, Clock, Outbox, Outlet, Payload, PeerTicket, Peers, ReplyTo, Request};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -41,17 +43,28 @@ pub(super) struct Slot {
     pub(super) full: bool,
     /// What it was told last of the disk.
     pub(super) short_of_space: bool,
+    /// What it asked for last to be written: others may still join it.
+    pub(super) unwritten: Option<Unwritten>,
     /// When it asked to be woken.
     timer: Option<Instant>,
 }
 
-/// The replicas of one thread.
+/// A write that a core asked for.
+pub(super) struct Unwritten {
+    pub(super) version: ChunkVersion,
+    pub(super) serial: SerialNumber,
+    pub(super) write: LocalWrite,
+}
+
+/// The replicas of one shard.
 pub(super) struct Shard {
     pub(super) shared: Arc<Shared>,
     pub(super) jobs: Sender<Job>,
     pub(super) slots: BTreeMap<ChunkHandle, Slot>,
     /// Answers that are owed.
     pub(super) owed: BTreeMap<Token, ReplyTo>,
+    /// Where answers of the batch leave.
+    outlets: Vec<Arc<dyn Outlet>>,
     /// Bytes of requests that are neither kept under a serial nor answered.
     pub(super) staged: BTreeMap<Token, Payload>,
     tokens: u64,
@@ -62,7 +75,14 @@ pub(super) struct Shard {
 
 impl Slot {
     pub(super) fn new(core: Replica) -> Self {
-        Self { core, data: BTreeMap::new(), full: false, short_of_space: false, timer: None }
+        Self {
+            core,
+            data: BTreeMap::new(),
+            full: false,
+            short_of_space: false,
+            unwritten: None,
+            timer: None,
+        }
     }
 }
 
@@ -77,6 +97,7 @@ impl Shard {
             jobs,
             slots: BTreeMap::new(),
             owed: BTreeMap::new(),
+            outlets: Vec::new(),
             staged: BTreeMap::new(),
             tokens: 0,
             timers: BTreeSet::new(),
@@ -127,7 +148,6 @@ impl Shard {
     fn request(&mut self, target: Target, request: Request, reply: ReplyTo) {
         self.tokens += 1;
         let token = Token(self.tokens);
-        let store = &self.shared.store;
         match requests::way(token, target, request) {
             Way::Core { input, data } => {
                 self.owed.insert(token, reply);
@@ -135,12 +155,15 @@ impl Shard {
                 self.step(target.handle, input);
             }
             Way::Verify { offset, length } => {
+                self.write_out(target.handle);
+                let store = &self.shared.store;
                 let (answer, bad) =
                     requests::verify(store, &self.shared.views, &target, offset, length);
                 self.looked(target.handle, answer, bad, reply);
             }
             Way::Checksums => {
-                let (answer, bad) = requests::table(store, target.handle);
+                self.write_out(target.handle);
+                let (answer, bad) = requests::table(&self.shared.store, target.handle);
                 self.looked(target.handle, answer, bad, reply);
             }
         }
@@ -148,10 +171,19 @@ impl Shard {
 
     /// Answers who had the disk looked at; if it gave something bad, the replica is to be repaired.
     fn looked(&mut self, handle: ChunkHandle, answer: Answer, bad: bool, reply: ReplyTo) {
-        reply(answer);
+        self.answer(reply, answer);
         if bad {
             self.bad_block(handle);
             self.step(handle, Input::BlockMismatch);
+        }
+    }
+
+    /// Puts an answer in; it leaves at the end of the batch.
+    pub(super) fn answer(&mut self, reply: ReplyTo, answer: Answer) {
+        if let Some(outlet) = reply(answer)
+            && !self.outlets.last().is_some_and(|last| Arc::ptr_eq(last, &outlet))
+        {
+            self.outlets.push(outlet);
         }
     }
 
@@ -164,8 +196,12 @@ impl Shard {
         }
     }
 
-    /// Steps one core and carries out what follows, the answers of its own writes included.
+    /// Steps one core and carries out what follows. Writes wait for the end of the batch, or for the next input that is none of
+    /// mutations: what comes meanwhile may join them.
     fn step(&mut self, handle: ChunkHandle, input: Input) {
+        if !input.is_of_mutations() {
+            self.write_out(handle);
+        }
         let now = self.shared.clock.now();
         let settings = self.shared.settings;
         let slot = self
@@ -196,12 +232,18 @@ impl Shard {
         }
     }
 
-    /// Once a batch: timers, and what the master should know.
+    /// Once a batch: orders leave, then what they order is written here, then answers leave; timers, and what the master should
+    /// know.
     pub(super) fn settle(&mut self) {
         self.wake_due();
-        if self.touched.is_empty() {
+        if self.touched.is_empty() && self.outlets.is_empty() {
             return;
         }
+        self.shared.peers.flush();
+        let touched: Vec<_> = self.touched.iter().copied().collect();
+        touched.into_iter().for_each(|handle| self.write_out(handle));
+        self.shared.peers.flush();
+        self.outlets.drain(..).for_each(|outlet| outlet.flush());
         let holdings = self.shared.holdings.clone();
         let mut holdings = holdings.lock().unwrap_or_else(PoisonError::into_inner);
         for handle in std::mem::take(&mut self.touched) {

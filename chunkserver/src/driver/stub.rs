@@ -32,7 +32,8 @@ impl Piece {
     /// Puts the bytes in place and says so.
     pub(crate) fn take(self) {
         let result = self.store.repair(self.handle, self.offset, &self.data);
-        (self.reply)(requests::plain(result.map(|()| DataResponse::Done).map_err(Into::into)));
+        let answer = requests::plain(result.map(|()| DataResponse::Done).map_err(Into::into));
+        drop((self.reply)(answer));
     }
 }
 
@@ -45,7 +46,9 @@ pub(crate) fn start(store: Arc<Store>) -> (DriverHandle, Receiver<Heard>) {
         while let Some(work) = next(&inbox) {
             let told = match work {
                 Work::Request { target, request: Request::ReadOut { what, .. }, reply } => {
-                    reply(requests::read_out(&store, target.handle, what).0);
+                    if let Some(outlet) = reply(requests::read_out(&store, target.handle, what).0) {
+                        outlet.flush();
+                    }
                     continue;
                 }
                 Work::Request { target, request: Request::Piece { offset, data, .. }, reply } => {

@@ -31,6 +31,15 @@ struct Local {
     all: Handles,
 }
 
+/// What was answered to a primary is carried out there.
+struct Back(DriverHandle);
+
+impl Outlet for Back {
+    fn flush(self: Arc<Self>) {
+        self.0.help();
+    }
+}
+
 impl Peers for Local {
     fn send(&self, to: &Member, ticket: PeerTicket, message: PeerMessage) {
         let all = self.all.get().expect("the handles are there before the first order");
@@ -43,9 +52,12 @@ impl Peers for Local {
         };
         let reply = move |answer: Answer| {
             back.peer_answered(ticket, answer.reply.result);
+            Some(Arc::new(Back(back)) as Arc<dyn Outlet>)
         };
         all[&to.chunkserver].submit(message.target, request, Box::new(reply));
     }
+
+    fn flush(&self) {}
 
     fn copy(&self, work: CopyWork) {
         unreachable!("no replica here differs: {work:?}");
@@ -119,13 +131,7 @@ impl Server {
     }
 
     fn ask(&self, version: u64, request: Request) -> Receiver<Answer> {
-        let (sender, receiver) = channel();
-        let version = ChunkVersion(version);
-        let epoch = gfs_types::fence::MasterEpoch(1);
-        let target = Target { handle: CHUNK, version, epoch, left_ms: 60_000 };
-        let reply = move |answer| drop(sender.send(answer));
-        self.driver.handle().submit(target, request, Box::new(reply));
-        receiver
+        ask(self.driver.handle(), version, request)
     }
 
     fn raised(&self) -> RaisedReplica {
@@ -134,6 +140,19 @@ impl Server {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn ask(handle: &DriverHandle, version: u64, request: Request) -> Receiver<Answer> {
+    let (sender, receiver) = channel();
+    let version = ChunkVersion(version);
+    let epoch = gfs_types::fence::MasterEpoch(1);
+    let target = Target { handle: CHUNK, version, epoch, left_ms: 60_000 };
+    let reply = move |answer| {
+        drop(sender.send(answer));
+        None
+    };
+    handle.submit(target, request, Box::new(reply));
+    receiver
 }
 
 fn answer(waiting: &Receiver<Answer>) -> Result<DataResponse, ErrorKind> {
@@ -215,6 +234,48 @@ fn records_are_on_every_disk_at_their_offsets_and_the_end_leaves_all_clean() {
     }
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:?}");
     assert_eq!(answer(&servers[0].ask(1, append(1, 1))), Err(ErrorKind::Stale));
+    for server in servers {
+        server.driver.stop();
+    }
+}
+
+#[test]
+fn whoever_finds_the_shard_taken_leaves_its_work_and_it_is_done_once_and_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let servers = three(dir.path());
+    born(&servers);
+    let primary = servers[0].driver.handle();
+    let bring = |byte: u8| {
+        let mut offsets = Vec::new();
+        for _ in 0..10 {
+            // Several at once: some join others.
+            let waiting: Vec<_> = (0..5).map(|_| ask(primary, 1, append(byte, 100))).collect();
+            for waiting in &waiting {
+                let Ok(DataResponse::Appended { offset, .. }) = answer(waiting) else {
+                    panic!("an append of {byte} failed")
+                };
+                offsets.push(offset);
+            }
+        }
+        assert!(offsets.is_sorted(), "the order of whoever brings them is kept");
+        offsets
+    };
+    let all: Vec<(u8, Vec<u64>)> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (1..=8).map(|byte| scope.spawn(move || (byte, bring(byte)))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut places: Vec<u64> = all.iter().flat_map(|(_, offsets)| offsets.clone()).collect();
+    places.sort_unstable();
+    assert_eq!(places, (0..400).map(|n| n * 100).collect::<Vec<_>>(), "each has its own place");
+    for server in &servers {
+        for (byte, offsets) in &all {
+            for &offset in offsets {
+                let read = server.store.read_verified(CHUNK, offset..offset + 100, 40_000);
+                assert_eq!(read.unwrap(), vec![*byte; 100], "on {}", server.uid);
+            }
+        }
+    }
     for server in servers {
         server.driver.stop();
     }

@@ -25,6 +25,7 @@ pub(crate) struct Store {
     pushed: BTreeMap<DataId, Vec<u8>>,
     pub(crate) syncs: usize,
     pub(crate) pushes: usize,
+    pub(crate) appends: usize,
     /// Refuse the next mutations so.
     pub(crate) refuse: Vec<ErrorKind>,
     /// Carry out the next so many mutations, then break the connection without an answer.
@@ -140,6 +141,7 @@ fn answer(
         }
         DataRequest::Append { length, source } => {
             let bytes = store.bytes_of(*source, *length, payload);
+            store.appends += 1;
             store.append(handle, &bytes)
         }
         DataRequest::Sync => {

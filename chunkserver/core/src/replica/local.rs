@@ -1,6 +1,7 @@
 //! Carrying out the mutations of this replica's own copy, and what follows from each.
 
 use gfs_types::fence::{ChunkVersion, SerialNumber};
+use gfs_types::limits::FRAME_BYTES_MAX;
 use gfs_types::message::data::{Order, OrderKind};
 use gfs_types::time::Instant;
 use gfs_types::{Error, ErrorKind};
@@ -9,7 +10,18 @@ use super::state::{Condition, Event};
 use super::{Pending, RETRY_MS, Replica, Role};
 use crate::effect::{Effect, LocalWrite, StoreOp};
 
+/// Writes that are carried out as one have at most so many bytes.
+const JOINED_BYTES_MAX: u64 = FRAME_BYTES_MAX;
+
 impl Replica {
+    /// The write that was asked for last, not carried out yet, goes on with those behind it that came meanwhile and begin where it
+    /// ends. Gives the last of them, to be named in [`Input::Applied`](crate::Input::Applied), and the bytes of all.
+    /// Overwrites stay by themselves.
+    pub fn join_writes(&mut self) -> Option<(SerialNumber, u64)> {
+        let joins = self.overwrites.is_empty();
+        self.sequence.join(if joins { JOINED_BYTES_MAX } else { 0 })
+    }
+
     /// Begins the next mutation, if it is here and none is under way. The store answers a write with
     /// [`Input::Applied`](crate::Input::Applied), which comes back here.
     pub(crate) fn carry_out(&mut self, out: &mut Vec<Effect>) {
@@ -74,9 +86,9 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         assert_eq!(
-            (version, serial),
-            (self.promised, self.sequence.applied().next()),
-            "a write is answered before anything else happens"
+            (version, Some(serial)),
+            (self.promised, self.sequence.applying()),
+            "a write is answered before anything but mutations happens"
         );
         match result {
             Ok(()) => {
@@ -93,12 +105,14 @@ impl Replica {
     }
 
     fn write_done(&mut self, now: Instant, serial: SerialNumber, out: &mut Vec<Effect>) {
-        let order = self.sequence.finished(serial, false);
-        self.length = match order.map(|order| order.kind) {
-            Some(OrderKind::Write { offset, length, .. }) => self.length.max(offset + length),
-            Some(OrderKind::Pad) => self.settings.chunk_size.bytes(),
-            _ => self.length,
-        };
+        while self.sequence.applied() < serial {
+            let order = self.sequence.finished(self.sequence.applied().next(), false);
+            self.length = match order.map(|order| order.kind) {
+                Some(OrderKind::Write { offset, length, .. }) => self.length.max(offset + length),
+                Some(OrderKind::Pad) => self.settings.chunk_size.bytes(),
+                _ => self.length,
+            };
+        }
         // A primary keeps the bytes until every member has them.
         if matches!(self.role, Role::Secondary(_)) {
             out.push(Effect::Drop { through: serial });

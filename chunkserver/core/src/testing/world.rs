@@ -90,6 +90,8 @@ struct World {
     starts: [u32; 3],
     lessons: u32,
     lost: u32,
+    /// Writes that were carried out with one before them.
+    joined: u64,
 }
 
 impl World {
@@ -116,6 +118,7 @@ impl World {
             starts: [0; 3],
             lessons: 0,
             lost: 0,
+            joined: 0,
         };
         world.give_birth();
         world
@@ -137,11 +140,41 @@ impl World {
     }
 
     fn step(&mut self, uid: ServerUid, input: Input, data: Option<(Token, u32)>) {
+        if !input.is_of_mutations() {
+            self.write_out(uid);
+        }
         let server = self.servers.get_mut(&uid).unwrap();
         server.staged.extend(data);
         let mut out = Vec::new();
         server.replica.step(self.now, input, &mut out);
         self.look();
+        self.carry_out(uid, out);
+    }
+
+    /// Carries out the write that a server was asked for, with what joined it, and those that follow.
+    fn write_out(&mut self, uid: ServerUid) {
+        loop {
+            let server = self.servers.get_mut(&uid).unwrap();
+            let Some(asked) = server.unwritten.take() else { return };
+            let version = asked.0;
+            // Now and then there is no space for a while.
+            let full = self.random.percent(1) && !self.healing;
+            let (serial, result) = match full {
+                true => {
+                    let joined = server.replica.join_writes();
+                    (joined.map_or(asked.1, |(last, _)| last), Err(Error::busy("full")))
+                }
+                false => (server.apply_joined(asked), Ok(())),
+            };
+            self.joined += serial.0 - asked.1.0;
+            let input = Input::Applied { version, serial, result, short_of_space: full };
+            let mut out = Vec::new();
+            server.replica.step(self.now, input, &mut out);
+            self.carry_out(uid, out);
+        }
+    }
+
+    fn carry_out(&mut self, uid: ServerUid, out: Vec<Effect>) {
         let mut queue = VecDeque::from(out);
         while let Some(effect) = queue.pop_front() {
             let server = self.servers.get_mut(&uid).unwrap();
@@ -155,16 +188,8 @@ impl World {
                     server.data = server.data.split_off(&through.next());
                 }
                 Effect::Apply { version, serial, write } => {
-                    // Now and then there is no space for a while.
-                    let full = self.random.percent(1) && !self.healing;
-                    let result = if full { Err(Error::busy("full")) } else { Ok(()) };
-                    if !full {
-                        server.apply(version, serial, write);
-                    }
-                    let mut out = Vec::new();
-                    let input = Input::Applied { version, serial, result, short_of_space: full };
-                    server.replica.step(self.now, input, &mut out);
-                    queue.extend(out);
+                    let before = server.unwritten.replace((version, serial, write));
+                    assert!(before.is_none(), "one write at a time");
                 }
                 Effect::Store { ticket, op } => server.jobs.push_back((ticket, op)),
                 Effect::Send(message) => {
@@ -237,6 +262,11 @@ impl World {
     }
 
     fn turn(&mut self) {
+        // In most turns what was asked for is written at once; else more may come before.
+        if self.random.percent(70) {
+            let all: Vec<_> = self.servers.keys().copied().collect();
+            all.into_iter().for_each(|uid| self.write_out(uid));
+        }
         let fate = self.random.next() % 1_000;
         let Weather { deaths, power_losses, rot, .. } = self.weather;
         if !self.healing && fate < deaths + power_losses + rot {

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use gfs_protocol::frame::blocking::read_head;
-use gfs_protocol::frame::{Head, encode_request};
+use gfs_protocol::frame::{Head, Header, encode_request};
 use gfs_types::Error;
 use gfs_types::ids::DataId;
 use gfs_types::message::data::{DataRequest, DataSource, Order, OrderKind, Target};
 
-use super::{Message, lock};
+use super::lock;
 use crate::data_plane::socket::{timed_out, write_now};
 use crate::driver::{DriverHandle, PeerBody, PeerMessage, PeerTicket};
 use crate::store::{Part, Payload};
@@ -43,27 +43,15 @@ impl Conn {
         Ok(conn)
     }
 
-    /// Sends what the socket takes at once, and gives the rest.
-    pub(super) fn send_now(
-        &mut self,
-        (ticket, message): Message,
-        driver: &DriverHandle,
-    ) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        if let Err(error) = self.encode(ticket, message, &mut bytes) {
-            driver.peer_answered(ticket, Err(error));
-        }
-        if bytes.is_empty() {
-            return bytes;
-        }
-        match write_now(&self.socket, &[IoSlice::new(&bytes)]) {
+    /// Sends what the socket takes at once, and leaves the rest.
+    pub(super) fn write_now(&self, bytes: &mut Vec<u8>, driver: &DriverHandle) {
+        match write_now(&self.socket, &[IoSlice::new(bytes)]) {
             Ok(written) => drop(bytes.drain(..written)),
             Err(_) => {
                 self.end(driver);
                 bytes.clear();
             }
         }
-        bytes
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -180,7 +168,12 @@ fn listen(socket: &TcpStream, pending: &Pending, driver: &DriverHandle) {
         if let Some(ticket) = ticket {
             driver.peer_answered(ticket, answer.reply.result);
         }
+        // Answers that came together are carried out together.
+        if reader.buffer().len() < Header::BYTES {
+            driver.help();
+        }
     }
+    driver.help();
     end(socket, pending, driver);
 }
 

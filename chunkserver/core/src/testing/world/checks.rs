@@ -157,6 +157,7 @@ fn worlds(weather: Weather) -> Sums {
         sums.leases += world.leases;
         sums.lessons += world.lessons;
         sums.lost += world.lost;
+        sums.joined += world.joined;
         sums.stuck += u32::from(world.is_lost());
         for (sum, starts) in sums.starts.iter_mut().zip(world.starts) {
             *sum += starts;
@@ -173,6 +174,7 @@ struct Sums {
     lessons: u32,
     starts: [u32; 3],
     lost: u32,
+    joined: u64,
     stuck: u32,
 }
 
@@ -180,6 +182,7 @@ fn expect_life(sums: &Sums) {
     let worlds = usize::try_from(WORLDS).unwrap();
     assert!(sums.acknowledged > worlds * 10, "{sums:?}");
     assert!(sums.leases as usize > worlds * 2, "{sums:?}");
+    assert!(sums.joined > WORLDS / 10, "{sums:?}");
     // Where all that counted are suspect or bad, a person must decide. Disks must lie and power be lost for that.
     assert!(u64::from(sums.stuck) <= WORLDS / 8, "{sums:?}");
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::ids::ProcessSession;
 use gfs_types::message::control::ReplicaState;
-use gfs_types::message::data::Target;
+use gfs_types::message::data::{OrderKind, Target};
 
 use super::Random;
 use crate::testing::bench::CHUNK;
@@ -43,9 +43,13 @@ pub(super) struct Server {
     /// What it owes: to the client, or to the primary that ordered.
     pub(super) owed: BTreeMap<Token, Owed>,
     pub(super) copy: Option<Copy>,
+    /// A write that was asked for and is not carried out yet: others may join it.
+    pub(super) unwritten: Option<Unwritten>,
     /// (version, serial) of everything applied, and what it was.
     pub(super) history: BTreeMap<(ChunkVersion, SerialNumber), (u64, u64, u32)>,
 }
+
+pub(super) type Unwritten = (ChunkVersion, SerialNumber, LocalWrite);
 
 pub(super) enum Owed {
     Client(u32),
@@ -88,8 +92,25 @@ impl Server {
             jobs: VecDeque::new(),
             owed: BTreeMap::new(),
             copy: None,
+            unwritten: None,
             history: BTreeMap::new(),
         }
+    }
+
+    /// Carries a write out with those that join it. Gives the last of them.
+    pub(super) fn apply_joined(&mut self, (version, first, write): Unwritten) -> SerialNumber {
+        let last = self.replica.join_writes().map_or(first, |(last, _)| last);
+        self.apply(version, first, write);
+        for serial in (first.0 + 1..=last.0).map(SerialNumber) {
+            let order = self.replica.sequence.waiting(serial).expect("it joined");
+            let OrderKind::Write { offset, length, .. } = order.kind else {
+                panic!("{order:?} joined a write");
+            };
+            assert_eq!(offset, self.disk.bytes.len() as u64, "{order:?} joined a write");
+            let write = LocalWrite::Bytes { offset, length, overwrite: false };
+            self.apply(version, serial, write);
+        }
+        last
     }
 
     pub(super) fn apply(&mut self, version: ChunkVersion, serial: SerialNumber, write: LocalWrite) {
@@ -171,6 +192,7 @@ impl Server {
         self.staged.clear();
         self.owed.clear();
         self.copy = None;
+        self.unwritten = None;
         self.recover();
     }
 
