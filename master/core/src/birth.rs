@@ -142,7 +142,7 @@ impl Master {
     pub(crate) fn told_without(&self, handle: ChunkHandle, uid: ServerUid) -> bool {
         let registry = &self.soft.registry;
         let Some(index) = registry.by_uid(uid) else { return false };
-        let holds = registry.replicas(handle).iter().any(|one| one.server == index);
+        let holds = registry.replica_on(index, handle).is_some();
         registry.get(index).reported && !holds
     }
 

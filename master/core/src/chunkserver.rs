@@ -110,7 +110,7 @@ impl Master {
         for lease in &who.leases {
             self.adopt(step, server, lease);
         }
-        for handle in ended.into_iter().chain(registered.held) {
+        for handle in ended {
             self.advance(step, handle);
         }
         self.advance_all(step);
@@ -199,9 +199,8 @@ impl Master {
         }
         self.replicas_reported(step, server, replicas, true);
         if last {
-            for lost in self.soft.registry.told_all(server) {
-                self.soft.repairs.note(step.now, lost);
-            }
+            self.soft.registry.told_all(server);
+            self.note_lost(step.now);
             self.member_returned(step, server);
             self.advance_all(step);
         }
@@ -297,7 +296,7 @@ impl Master {
     ) {
         if let Ok(replica) = &result {
             // What is applied may not be committed: it says nothing of the length.
-            let known = self.soft.registry.replicas(handle).iter().find(|one| one.server == server);
+            let known = self.soft.registry.replica_on(server, handle);
             let (length, state) = (known.map_or(0, |known| known.length), replica.state);
             self.soft.registry.report(server, &ReplicaReport { handle, version, length, state });
             self.soft.leases.superseded(step.now, handle, version, server);
@@ -329,8 +328,8 @@ impl Master {
     ) {
         self.soft.leases.give_up(step.now, handle, version, server);
         self.soft.repairs.note(step.now + CALM_MS, handle);
-        let known = self.soft.registry.replicas(handle).iter().find(|one| one.server == server);
-        if let Some(known) = known.copied().filter(|known| known.version == version) {
+        let known = self.soft.registry.replica_on(server, handle);
+        if let Some(known) = known.filter(|known| known.version == version) {
             let length = length.max(known.length);
             let report = ReplicaReport { handle, version, length, state: known.state };
             self.soft.registry.report(server, &report);

@@ -26,9 +26,11 @@ impl Master {
             return;
         }
         self.advance_all(step);
+        self.count_some(step.now);
         if self.soft.room.may_log().is_err() {
             return; // All of it can wait.
         }
+        self.note_lost(step.now);
         self.repair_some(step);
         for _ in 0..PURGES_A_TICK {
             if !self.purge_some(step) {

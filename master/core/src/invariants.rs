@@ -49,6 +49,7 @@ pub fn check_durable(durable: &Durable) -> Result<(), Violation> {
 /// The first invariant that does not hold.
 pub fn check(master: &Master) -> Result<(), Violation> {
     check_durable(&master.durable)?;
+    replicas_are_counted(master)?;
     leases_at_most_the_version(master)?;
     works_have_chunks(master)?;
     only_the_last_started_is_asked(master)?;
@@ -135,6 +136,7 @@ fn chunks_within_bounds(durable: &Durable) -> Check {
         })?;
         hold(NAME, counted && chunk.version.0 > 0, || format!("chunk {handle}: {chunk:?}"))?;
     }
+    hold(NAME, durable.chunks.is_consistent(), || "the tables do not fit together".to_owned())?;
     for (handle, number) in durable.chunks.all_started() {
         let above = durable.chunks.get(handle).is_some_and(|chunk| number > chunk.version);
         hold(NAME, above, || {
@@ -176,6 +178,12 @@ fn leases_at_most_the_version(master: &Master) -> Check {
         })?;
     }
     Ok(())
+}
+
+/// Each server has one replica of a chunk at most, and as many as it is said to have.
+fn replicas_are_counted(master: &Master) -> Check {
+    const NAME: &str = "replicas-are-counted";
+    hold(NAME, master.soft.registry.is_consistent(), || "the tables do not fit together".to_owned())
 }
 
 fn works_have_chunks(master: &Master) -> Check {

@@ -67,18 +67,18 @@ impl Learners {
 
 impl Master {
     /// A replica that the primary of the chunk could be told to teach now.
-    pub(crate) fn learner(&self, now: Instant, handle: ChunkHandle) -> Option<&Replica> {
+    pub(crate) fn learner(&self, now: Instant, handle: ChunkHandle) -> Option<Replica> {
         let registry = &self.soft.registry;
         let lease = self.soft.leases.live(now, handle);
         let goal = self.durable.chunks.get(handle).map_or(0, |chunk| usize::from(chunk.goal));
-        let here = |replica: &&Replica| {
+        let here = |replica: &Replica| {
             let server = registry.get(replica.server);
             server.link.is_some() || now < server.changed + RETURN_WAIT_MS
         };
         if self.current(handle).filter(here).count() >= goal {
             return None;
         }
-        let could = |replica: &&Replica| {
+        let could = |replica: &Replica| {
             let server = registry.get(replica.server);
             let member = lease.is_some_and(|lease| lease.has_member(server.uid));
             let run = (replica.server, server.session);
@@ -90,11 +90,11 @@ impl Master {
 
     /// Replicas in touch that are stale, or damaged. One with a version that was never started is of another history: it is left
     /// alone. Before its birth a chunk has nothing to teach.
-    pub(crate) fn may_learn(&self, handle: ChunkHandle) -> impl Iterator<Item = &Replica> + '_ {
+    pub(crate) fn may_learn(&self, handle: ChunkHandle) -> impl Iterator<Item = Replica> + '_ {
         let born = self.durable.chunks.unborn(handle).is_none();
         let chunk = self.durable.chunks.get(handle).filter(|_| born);
         let range = chunk.map(|chunk| chunk.version).zip(self.durable.chunks.started(handle));
-        self.soft.registry.replicas(handle).iter().filter(move |replica| {
+        self.soft.registry.replicas(handle).filter(move |replica| {
             let Some((version, started)) = range else { return false };
             let bad = replica.version < version
                 || (replica.state == ReplicaState::Corrupt && replica.version <= started);

@@ -25,11 +25,13 @@ mod master;
 mod namespace;
 mod newcomers;
 mod ops;
+mod paged;
 mod placement;
 mod raise;
 pub mod record;
 mod registry;
 mod repair;
+mod replicas;
 mod room;
 mod sessions;
 

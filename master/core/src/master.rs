@@ -13,6 +13,7 @@ use gfs_types::{DurationMs, Error};
 use crate::learners::Learners;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
+use crate::ops::Census;
 use crate::raise::Work;
 use crate::record::{Change, Record, RequestMark};
 use crate::registry::{Registry, ServerIndex};
@@ -68,6 +69,8 @@ pub(crate) struct Soft {
     pub(crate) works: BTreeMap<ChunkHandle, Work>,
     pub(crate) learners: Learners,
     pub(crate) repairs: Repairs,
+    /// How many chunks lack replicas.
+    pub(crate) census: Census,
     /// Chunks of which no server made a replica, and which nobody was told of: to be allocated again.
     pub(crate) barren: BTreeSet<ChunkHandle>,
     /// When each session was heard of last.

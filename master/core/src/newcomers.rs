@@ -25,7 +25,7 @@ impl Master {
     fn newcomer(&self, now: Instant, handle: ChunkHandle) -> Option<ServerIndex> {
         let settled = self.serving_since().is_some_and(|since| now >= since + MEMBER_WAIT_MS);
         let registry = &self.soft.registry;
-        let known = registry.replicas(handle);
+        let known: Vec<_> = registry.replicas(handle).collect();
         let goal = self.durable.chunks.get(handle).map_or(0, |chunk| usize::from(chunk.goal));
         if !settled || !self.may_have_newcomer(handle) || known.len() >= goal {
             return None;

@@ -16,6 +16,8 @@ mod status;
 mod trash;
 mod undelete;
 
+pub(crate) use status::Census;
+
 use gfs_types::Error;
 use gfs_types::ids::FileId;
 use gfs_types::message::client::{Query, Request};

@@ -122,6 +122,13 @@ impl Master {
         }
     }
 
+    /// Looks for replicas that servers came back without, in some of the chunks.
+    pub(crate) fn note_lost(&mut self, now: Instant) {
+        for lost in self.soft.registry.search_lost() {
+            self.soft.repairs.note(now, lost);
+        }
+    }
+
     /// Looks at those that are due, and begins what it may.
     pub(crate) fn repair_some(&mut self, step: &mut Step<'_>) {
         let running = std::mem::take(&mut self.soft.repairs.running);
@@ -262,7 +269,7 @@ impl Master {
     /// Whether fewer good replicas are in touch than are wanted.
     fn is_short(&self, handle: ChunkHandle) -> bool {
         let goal = self.durable.chunks.get(handle).map_or(0, |chunk| usize::from(chunk.goal));
-        let linked = |replica: &&crate::registry::Replica| {
+        let linked = |replica: &crate::registry::Replica| {
             self.soft.registry.get(replica.server).link.is_some()
         };
         self.current(handle).filter(linked).count() < goal

@@ -19,7 +19,7 @@ const PIECE: usize = 1000;
 /// One part of a state.
 pub(super) enum Item<'a> {
     /// A chunk, with the number started above its version, and where it was to be born.
-    Chunk(ChunkHandle, &'a Chunk, Option<ChunkVersion>, Option<&'a [ServerUid]>),
+    Chunk(ChunkHandle, Chunk, Option<ChunkVersion>, Option<&'a [ServerUid]>),
     /// The next places of the table of nodes, from one on.
     Places(&'a Tree, u32),
     /// Some chunks of the file at a place, rising.

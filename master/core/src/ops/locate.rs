@@ -68,7 +68,7 @@ impl Master {
         let mut replicas: Vec<(u8, ReplicaLocation)> = self
             .of_version(handle)
             .filter(|replica| registry.get(replica.server).alive(now))
-            .map(|replica| (self.trust(now, handle, replica), replica))
+            .map(|replica| (self.trust(now, handle, &replica), replica))
             .map(|(trust, one)| (trust, self.location(one.server, one.version, one.state)))
             .collect();
         replicas.sort_by_key(|(trust, _)| *trust);

@@ -22,8 +22,8 @@ impl Master {
         let Some(server) = self.soft.registry.by_uid(chunkserver) else {
             return Err(Error::not_found(format!("chunkserver {chunkserver} is not known")));
         };
-        let its = |replica: &&Replica| replica.server == server && replica.version == version;
-        if self.current(handle).any(|replica| its(&replica)) {
+        let its = |replica: Replica| replica.server == server && replica.version == version;
+        if self.current(handle).any(its) {
             if !self.soft.registry.is_accused(step.now, server, handle) {
                 step.out.push(Effect::Accused { handle, version, chunkserver, evidence });
             }

@@ -28,17 +28,17 @@ impl Work {
 
 impl Master {
     /// Replicas with a version from the last raised to the highest started, good or not.
-    pub(crate) fn of_version(&self, handle: ChunkHandle) -> impl Iterator<Item = &Replica> + '_ {
+    pub(crate) fn of_version(&self, handle: ChunkHandle) -> impl Iterator<Item = Replica> + '_ {
         let chunk = self.durable.chunks.get(handle);
         let highest = self.durable.chunks.started(handle);
         let range = chunk.map(|chunk| chunk.version).zip(highest);
-        self.soft.registry.replicas(handle).iter().filter(move |replica| {
+        self.soft.registry.replicas(handle).filter(move |replica| {
             range.is_some_and(|(low, high)| (low..=high).contains(&replica.version))
         })
     }
 
     /// Current replicas (raise-5): of those, the ones that are not known to be damaged.
-    pub(crate) fn current(&self, handle: ChunkHandle) -> impl Iterator<Item = &Replica> + '_ {
+    pub(crate) fn current(&self, handle: ChunkHandle) -> impl Iterator<Item = Replica> + '_ {
         self.of_version(handle).filter(|replica| replica.state != ReplicaState::Corrupt)
     }
 
@@ -57,7 +57,7 @@ impl Master {
             let its = registry.get(server);
             its.link.is_some() && !work.leaves_out(now, server, its.session)
         };
-        let here: Vec<&Replica> = self
+        let here: Vec<Replica> = self
             .current(handle)
             .filter(|replica| fit(replica.server))
             .take(usize::from(REPLICATION_MAX))
@@ -78,8 +78,8 @@ impl Master {
                 members.extend(Some(taught).filter(|server| fit(*server)));
             }
         }
-        if members.len() < members_min(chunk) && self.learner(now, handle).is_none() {
-            return Err(busy(self.missing(handle, members.len(), members_min(chunk)), 1_000));
+        if members.len() < members_min(&chunk) && self.learner(now, handle).is_none() {
+            return Err(busy(self.missing(handle, members.len(), members_min(&chunk)), 1_000));
         }
         self.check_lease_over(now, handle, &members)?;
         Ok(members)

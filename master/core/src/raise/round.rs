@@ -113,7 +113,7 @@ impl Master {
         };
         let stored: Vec<_> = round.stored().collect();
         let chunk = self.durable.chunks.get(handle);
-        let too_few = round.birth && chunk.is_some_and(|chunk| stored.len() < members_min(chunk));
+        let too_few = round.birth && chunk.is_some_and(|chunk| stored.len() < members_min(&chunk));
         if stored.is_empty() || too_few {
             return self.cannot_begin(step, handle, &round);
         }
@@ -166,7 +166,7 @@ impl Master {
         stored: &[(ServerIndex, RaisedReplica)],
     ) -> bool {
         let Some(chunk) = self.durable.chunks.get(handle) else { return false };
-        let enough = stored.len() >= members_min(chunk) || self.learner(now, handle).is_some();
+        let enough = stored.len() >= members_min(&chunk) || self.learner(now, handle).is_some();
         enough && (!all_suspect(stored) || self.all_have_reported(handle, stored.len()))
     }
 
@@ -270,9 +270,8 @@ impl Master {
             if server.link.is_none() || member.session.is_some_and(|its| its != server.session) {
                 return None;
             }
-            let replicas = self.soft.registry.replicas(handle);
-            let state = replicas.iter().find(|replica| replica.server == index);
-            let state = state.map_or(ReplicaState::Unclean, |replica| replica.state);
+            let replica = self.soft.registry.replica_on(index, handle);
+            let state = replica.map_or(ReplicaState::Unclean, |replica| replica.state);
             Some(self.location(index, lease.version, state))
         });
         Some(LeaseGrant {

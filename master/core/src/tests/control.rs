@@ -2,11 +2,11 @@
 
 use gfs_types::ErrorKind::{Busy, Fenced, Invalid, Stale};
 use gfs_types::fence::MasterEpoch;
-use gfs_types::ids::{ClusterUid, ProcessSession};
+use gfs_types::ids::{ChunkHandle, ClusterUid, ProcessSession, ServerUid};
 use gfs_types::limits::REPORT_PAGE_MAX;
 use gfs_types::message::client::{Query, Request, Response};
 use gfs_types::message::control::{Command, FromChunkserver};
-use gfs_types::region::ChunkSize;
+use gfs_types::region::{ChunkIndex, ChunkSize};
 
 use super::world::{CLUSTER, EPOCH, World, holds, kind, records, registration, sent};
 use crate::record::Change;
@@ -154,4 +154,36 @@ fn status_tells_what_is_known() {
         status.chunkservers.iter().map(|server| (server.uid.0, server.alive)).collect();
     assert_eq!(alive, [(1, true), (2, false), (3, true)]);
     assert_eq!(status.chunkservers[0].replicas, 1);
+}
+
+/// Nobody waits while millions of chunks are looked at: they are counted with the ticks.
+#[test]
+fn many_chunks_are_counted_a_few_at_a_time() {
+    let mut world = World::new();
+    let file = world.file("/f");
+    let many = 20_000;
+    for index in 0..many {
+        let (handle, index) = (world.master.durable.chunks.next(), ChunkIndex(index));
+        let members = (1..=3).map(ServerUid).collect();
+        world.apply(Change::ChunkAllocated { file, index, handle, members });
+        world.apply(Change::ChunkBorn { handle });
+    }
+    for uid in 1..=3 {
+        let held = (1..=many).filter(|handle| uid < 3 || handle % 2 == 0);
+        let held: Vec<_> = held.map(|handle| holds(ChunkHandle(handle), 1, 0)).collect();
+        world.register(uid, 1, Vec::new());
+        held.chunks(REPORT_PAGE_MAX).for_each(|page| drop(world.page(uid, page)));
+    }
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        world.tick();
+        let Ok(Response::Status(status)) = world.query(Query::Status) else { panic!() };
+        assert_eq!(status.chunks, many);
+        told.push((status.chunks_below_goal, status.chunks_missing));
+    }
+    assert_eq!(told[2..], [(many / 2, 0); 2], "{told:?}");
+    world.leave(1);
+    (0..6).for_each(|_| drop(world.tick()));
+    let Ok(Response::Status(status)) = world.query(Query::Status) else { panic!() };
+    assert_eq!(status.chunks_below_goal, many);
 }
