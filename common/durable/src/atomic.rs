@@ -75,6 +75,12 @@ impl AtomicFile {
         })
     }
 
+    /// Makes the bytes durable that were written until now, so that little is left for [`Self::commit`].
+    pub fn sync_so_far(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.file.sync_data()
+    }
+
     /// Makes the bytes durable, gives them the name, makes the name durable.
     pub fn commit(mut self) -> io::Result<()> {
         self.flush()?;

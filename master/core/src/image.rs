@@ -63,6 +63,14 @@ pub fn sections(durable: &Durable) -> impl Iterator<Item = Vec<u8>> + '_ {
     })
 }
 
+/// The digest of the state whose image this section ends; `None` for every other section.
+#[must_use]
+pub fn digest_in(section: &[u8]) -> Option<u64> {
+    let (kind, sum) = section.split_first()?;
+    let sum = sum.try_into().ok().filter(|_| *kind == END)?;
+    Some(u64::from_le_bytes(sum))
+}
+
 pub(crate) fn digest(durable: &Durable) -> u64 {
     let mut sum = new_sum();
     for section in sections(durable) {

@@ -3,9 +3,9 @@
 //! The format is a contract: docs/formats/checkpoint.md. A checkpoint takes its name when it is
 //! complete and durable, so a file with that name that does not verify is damage, never an accident.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use gfs_durable::atomic::AtomicFile;
 use gfs_durable::frame::{FrameError, Kind, Reader, Writer};
@@ -20,6 +20,10 @@ pub const KIND: Kind = Kind { name: *b"CKPT", version: 1 };
 const SECTION_TAG: u32 = 1;
 const PREFIX: &str = "checkpoint-";
 const BUFFER_BYTES: usize = 256 << 10;
+/// Sections that are read and verified before the one that is decoded is done.
+const SECTIONS_AHEAD: usize = 8;
+/// So many bytes of a checkpoint are made durable at once: what the operation log flushes waits for no more than these.
+const PACE_BYTES: usize = 4 << 20;
 
 /// Why a checkpoint cannot be read, written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -77,18 +81,42 @@ fn position_in(name: &str) -> Option<LogPosition> {
     well_formed.then(|| digits.parse().ok()).flatten().map(LogPosition)
 }
 
-/// Writes the checkpoint of a state, durable and under its name when this returns.
+/// Writes the checkpoint of a state, durable and under its name when this returns. Gives the digest of the state.
 ///
 /// # Errors
 /// The disk failed; nothing has the name then, or the whole checkpoint has.
-pub fn write(fs: &Arc<dyn Fs>, dir: &Path, state: &Durable) -> Result<(), CheckpointError> {
+pub fn write(fs: &Arc<dyn Fs>, dir: &Path, state: &Durable) -> Result<u64, CheckpointError> {
     let file = AtomicFile::create(fs.clone(), &path(dir, state.position()))?;
-    let mut writer = Writer::new(file, KIND)?;
+    let mut writer = Writer::new(Paced { file, pending_bytes: 0 }, KIND)?;
+    let mut digest = None;
     for section in image::sections(state) {
         writer.section(SECTION_TAG, &section)?;
+        digest = image::digest_in(&section);
     }
-    writer.finish()?.commit()?;
-    Ok(())
+    writer.finish()?.file.commit()?;
+    Ok(digest.expect("the last section of an image holds the digest"))
+}
+
+/// Makes what is written durable piece by piece, so that the disk is never busy with much of it.
+struct Paced {
+    file: AtomicFile,
+    pending_bytes: usize,
+}
+
+impl Write for Paced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.file.write(bytes)?;
+        self.pending_bytes += taken;
+        if self.pending_bytes >= PACE_BYTES {
+            self.pending_bytes = 0;
+            self.file.sync_so_far()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Reads and verifies a checkpoint, believing nothing.
@@ -102,8 +130,8 @@ pub fn load(
 ) -> Result<Durable, CheckpointError> {
     let path = path(dir, position);
     let file = fs.open(&path, Open::Read)?;
-    let state = decode(BufReader::with_capacity(BUFFER_BYTES, Sequential { file, offset: 0 }))
-        .map_err(|error| error.at(&path))?;
+    let bytes = BufReader::with_capacity(BUFFER_BYTES, Sequential { file, offset: 0 });
+    let state = decode_beside(bytes)?.map_err(|error| error.at(&path))?;
     if state.position() == position {
         return Ok(state);
     }
@@ -145,14 +173,47 @@ impl DecodeError {
 /// # Errors
 /// What is wrong with the bytes.
 pub fn decode(bytes: impl Read) -> Result<Durable, DecodeError> {
+    let mut loader = image::Loader::new();
+    let mut wrong = Ok(());
+    read(bytes, |section| {
+        wrong = loader.section(&section);
+        wrong.is_ok()
+    })?;
+    wrong?;
+    Ok(loader.finish()?)
+}
+
+/// As [`decode`], on two threads: one reads and verifies, the other decodes.
+fn decode_beside(bytes: impl Read + Send) -> io::Result<Result<Durable, DecodeError>> {
+    std::thread::scope(|scope| {
+        let (sender, sections) = mpsc::sync_channel(SECTIONS_AHEAD);
+        let reader = std::thread::Builder::new()
+            .name("checkpoint-read".to_owned())
+            .spawn_scoped(scope, move || read(bytes, |section| sender.send(section).is_ok()))?;
+        let mut loader = image::Loader::new();
+        let decoded = sections.iter().try_for_each(|section| loader.section(&section));
+        // The reader ends with the next section that nobody takes.
+        drop(sections);
+        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(decoded
+            .map_err(DecodeError::from)
+            .and(read.map_err(DecodeError::from))
+            .and_then(|()| Ok(loader.finish()?)))
+    })
+}
+
+/// Gives the sections of a stream, each verified, until it ends or `take` wants no more. Only a whole stream gives its last one
+/// without an error behind it.
+fn read(bytes: impl Read, mut take: impl FnMut(Vec<u8>) -> bool) -> Result<(), FrameError> {
     let section_bytes_max =
         u32::try_from(image::SECTION_BYTES_MAX).expect("a section is far below 4 GiB");
     let mut reader = Reader::new(bytes, KIND, section_bytes_max)?;
-    let mut loader = image::Loader::new();
     while let Some(section) = reader.next_section()? {
-        loader.section(&section.payload)?;
+        if !take(section.payload) {
+            break;
+        }
     }
-    Ok(loader.finish()?)
+    Ok(())
 }
 
 /// A file read from its beginning to its end.

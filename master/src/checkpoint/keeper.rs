@@ -81,6 +81,7 @@ impl Keeper {
         let (sender, due) = mpsc::channel();
         let thread =
             std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+                step_back();
                 let mut failed = None;
                 while let Some(position) = next(&due, failed) {
                     let made = self.make(position);
@@ -90,6 +91,15 @@ impl Keeper {
                 self
             })?;
         Ok((Due(sender), thread))
+    }
+}
+
+/// This thread works only while nobody else wants the processor: what it makes is not waited for.
+fn step_back() {
+    const LAST: i32 = 19;
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), LAST) {
+        tracing::warn!(%error, "checkpoints are made with the priority of the service");
     }
 }
 

@@ -108,8 +108,7 @@ pub fn make(
 
 /// Writes and reads back. The state is dropped in between: memory holds one copy at a time.
 fn write_verified(fs: &Arc<dyn Fs>, dir: &Path, state: Durable) -> Result<(), MakeError> {
-    let (position, written) = (state.position(), state.digest());
-    file::write(fs, dir, &state)?;
+    let (position, written) = (state.position(), file::write(fs, dir, &state)?);
     drop(state);
     let verified = verify(fs, dir, position, written);
     if verified.is_err() {
