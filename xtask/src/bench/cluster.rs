@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::guard::Guard;
+
 /// `gfs dev` and its folder. Both go when this is dropped.
 pub(crate) struct Cluster {
     program: PathBuf,
@@ -16,6 +18,7 @@ pub(crate) struct Cluster {
     /// As the variable of the environment has it.
     masters: String,
     process: Option<Child>,
+    guard: Option<Guard>,
     /// Kept open: it may have more to say.
     stdout: Option<BufReader<ChildStdout>>,
 }
@@ -29,7 +32,7 @@ impl Cluster {
         std::fs::create_dir_all(&dir)?;
         let program = program.to_owned();
         let mut cluster =
-            Self { program, dir, masters: String::new(), process: None, stdout: None };
+            Self { program, dir, masters: String::new(), process: None, guard: None, stdout: None };
         cluster.begin()?;
         Ok(cluster)
     }
@@ -45,6 +48,7 @@ impl Cluster {
         let mut process =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let stdout = process.stdout.take().context("gfs dev has no standard output")?;
+        self.guard = Some(Guard::over(&self.dir, Some(process.id()))?);
         self.process = Some(process);
         let stdout = self.stdout.insert(BufReader::new(stdout));
         let mut line = String::new();
@@ -63,6 +67,7 @@ impl Cluster {
     /// Ends all roles in order; the folder stays.
     pub(crate) fn end(&mut self) -> Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
+        self.guard = None;
         let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.context("gfs dev has no process id")?, Signal::TERM)?;
         let begin = Instant::now();

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::cluster::Cluster;
+use super::guard::Guard;
 use super::machine;
 use crate::process;
 use crate::workspace::Workspace;
@@ -28,6 +29,7 @@ pub(crate) struct Lab {
     /// Before the folder: the cluster must have ended when that is removed.
     cluster: Option<Cluster>,
     folder: Folder,
+    _guard: Guard,
 }
 
 struct Folder(PathBuf);
@@ -53,6 +55,7 @@ impl Lab {
         let target = workspace.metadata()?.target_directory.join(profile);
         let folder = std::env::temp_dir().join(format!("gfs-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
+        let guard = Guard::over(&folder, None)?;
         Ok(Self {
             scale,
             gfs: target.join("gfs"),
@@ -60,6 +63,7 @@ impl Lab {
             master_state: target.join("examples").join("master-state"),
             cluster: None,
             folder: Folder(folder),
+            _guard: guard,
         })
     }
 

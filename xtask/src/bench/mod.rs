@@ -6,6 +6,7 @@
 
 mod cluster;
 mod figures;
+mod guard;
 mod lab;
 mod machine;
 mod page;
