@@ -101,9 +101,17 @@ pub(crate) fn has_ended(pid: Pid) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else {
         return true;
     };
-    // `PID (NAME) STATE …`; a zombie has closed everything.
-    let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
-    state.starts_with(['Z', 'X'])
+    is_gone(&stat)
+}
+
+/// Whether this is the `/proc/PID/stat` of a process of which nothing is left but its exit status. A zombie has closed everything only when it
+/// is alone: its first thread may be one while others are still giving back gigabytes of memory, and then the files.
+fn is_gone(stat: &str) -> bool {
+    // `PID (NAME) STATE …`, and the eighteenth from there is the number of threads.
+    const THREADS: usize = 17;
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+    let threads = fields.split(' ').nth(THREADS).and_then(|field| field.parse::<u32>().ok());
+    fields.starts_with(['Z', 'X']) && threads.is_none_or(|threads| threads <= 1)
 }
 
 /// Sends a signal; a process that is gone already is no error.
@@ -136,6 +144,16 @@ pub(crate) fn ended_early(layout: &Layout, role: Role, how: impl std::fmt::Displ
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_whose_first_thread_ended_has_not_ended() {
+        let stat = |state: char, threads: u32| {
+            format!("7 (a) b) {state} 1 7 7 0 -1 4228364 1 0 0 0 3 1 0 0 20 0 {threads} 0 99 0 0")
+        };
+        assert!(!is_gone(&stat('S', 1)) && !is_gone(&stat('R', 9)));
+        assert!(!is_gone(&stat('Z', 2)), "its files are still open");
+        assert!(is_gone(&stat('Z', 1)) && is_gone(&stat('Z', 0)) && is_gone(&stat('X', 0)));
+    }
 
     #[test]
     fn a_process_is_known_by_its_configuration_file() {
