@@ -103,12 +103,15 @@ const TOOK: &str = "gfs_master_checkpoint_seconds_sum";
 /// A checkpoint is given up on when it takes longer.
 const CHECKPOINT_TIME: Duration = Duration::from_secs(180);
 
+/// The least that is allowed.
+const SEGMENT: &str = "2MiB";
+
 /// A small segment makes one due soon after a start; creates go on until it is made.
 fn checkpoint(lab: &mut Lab) -> Result<Figures> {
     large(lab)?;
     let words = "create --clients 8 --path /checkpoint --keep";
     let calm = lab.bench(&format!("{words} --seconds 5"))?;
-    restart_with_segment(lab.cluster()?, "1MiB")?;
+    restart_with_segment(lab.cluster()?, SEGMENT)?;
     let (begin, mut longest, mut p99, mut peak) = (Instant::now(), 0.0_f64, 0.0_f64, 0.0_f64);
     let made = lab.cluster()?.master_metric(MADE)?;
     loop {
