@@ -12,7 +12,7 @@ mod machine;
 mod page;
 mod rows;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
 use self::figures::Measured;
@@ -43,7 +43,7 @@ pub(crate) struct Options {
 /// As users get it.
 const RELEASE: &str = "release";
 
-/// Runs the rows; false when there is no such row. That a target is not met is no failure: the page says so.
+/// Runs the rows; false when there is no such row, or one failed. That a target is not met is no failure: the page says so.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     if options.list {
         ROWS.iter().for_each(|row| println!("{:<11} {}", row.name, row.about));
@@ -61,7 +61,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let scale = if options.quick { Scale::Quick } else { Scale::Full };
     let mut lab = Lab::build(workspace, scale, &options.profile)?;
     let mut measured = Measured::default();
-    measure(&mut lab, &wanted, rounds, &mut measured)?;
+    let failures = measure(&mut lab, &wanted, rounds, &mut measured)?;
     let header = page::Header::now(workspace, rounds, scale)?;
     let table = page::table(&wanted, &measured);
     println!("\n{table}");
@@ -69,11 +69,19 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         page::write(workspace, &header, &table)?;
         println!("written: {}", page::PATH);
     }
-    Ok(true)
+    failures.iter().for_each(|failure| println!("FAILED {failure}"));
+    Ok(failures.is_empty())
 }
 
-/// Round after round; what needs a cluster of its own comes when the first one is gone.
-fn measure(lab: &mut Lab, rows: &[&Row], rounds: u32, measured: &mut Measured) -> Result<()> {
+/// Round after round; what needs a cluster of its own comes when the first one is gone. Gives the failures: a row that fails costs
+/// its own figures, not the others'.
+fn measure(
+    lab: &mut Lab,
+    rows: &[&Row],
+    rounds: u32,
+    measured: &mut Measured,
+) -> Result<Vec<String>> {
+    let mut failures = Vec::new();
     for apart in [false, true] {
         let of_this: Vec<_> = rows.iter().filter(|row| row.apart == apart).collect();
         if of_this.is_empty() {
@@ -82,13 +90,19 @@ fn measure(lab: &mut Lab, rows: &[&Row], rounds: u32, measured: &mut Measured) -
         for round in 1..=rounds {
             for row in of_this.iter().filter(|row| round == 1 || !row.once) {
                 println!("round {round} of {rounds}: {}", row.name);
-                let figures =
-                    (row.measure)(lab).with_context(|| format!("the row {}", row.name))?;
+                let figures = match (row.measure)(lab) {
+                    Ok(figures) => figures,
+                    Err(error) => {
+                        failures.push(format!("{} in round {round}: {error:#}", row.name));
+                        println!("  FAILED: {error:#}");
+                        continue;
+                    }
+                };
                 measured.add(row.name, figures);
                 measured.lines(row).iter().for_each(|line| println!("  {line}"));
             }
         }
         lab.end_cluster()?;
     }
-    Ok(())
+    Ok(failures)
 }
