@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fake::{CHUNK_BYTES, Cluster};
-use futures::StreamExt;
-use gfs_client::{CreateOptions, ErrorKind, Options, UploadOptions};
+use futures::{FutureExt, StreamExt};
+use gfs_client::{CreateOptions, ErrorKind, Options, RecordWriter, Submitted, UploadOptions};
 use gfs_types::ids::{ClusterUid, ServerUid};
 
 /// Bytes that differ everywhere.
@@ -190,6 +190,64 @@ async fn writers_of_a_file_share_one_way_and_each_keeps_its_order() {
     drop(writers);
     let writer = client.open("/records").await.unwrap().record_writer();
     writer.append("after").await.unwrap();
+}
+
+/// A record that is on its way until `refuse` is emptied: what comes now waits behind it.
+async fn blocked(cluster: &Cluster, writer: &RecordWriter) -> Submitted {
+    const REFUSALS: usize = 10_000;
+    cluster.bytes().refuse = vec![ErrorKind::Busy; REFUSALS];
+    let first = writer.submit("the first").await.unwrap();
+    while cluster.bytes().refuse.len() == REFUSALS {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    first
+}
+
+#[tokio::test]
+async fn a_fresh_record_that_rides_with_an_old_one_has_its_own_time() {
+    let cluster = Cluster::start();
+    let timeout = Duration::from_secs(2);
+    let options = Options { timeout, ..cluster.options() };
+    let client = gfs_client::Client::connect_with(options).await.unwrap();
+    let file = client.create("/records", CreateOptions::default()).await.unwrap();
+    let (one, other) = (file.record_writer(), file.record_writer());
+    let first = blocked(&cluster, &one).await;
+    tokio::time::sleep(timeout / 4).await;
+    let old = one.submit("old").await.unwrap();
+    tokio::time::sleep(timeout / 2).await;
+    let fresh = other.submit("fresh").await.unwrap();
+    assert_eq!(first.await.unwrap_err().kind(), ErrorKind::Busy, "never taken by anybody");
+    // These two are one batch now. It may still be appended when the time of the old one is over.
+    let error = old.await.unwrap_err();
+    cluster.bytes().refuse.clear();
+    fresh.await.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    assert_eq!(cluster.bytes().appends, 1);
+}
+
+#[tokio::test]
+async fn writers_of_a_file_share_4096_places_and_the_next_record_waits() {
+    let cluster = Cluster::start();
+    let client = cluster.client().await;
+    let file = client.create("/records", CreateOptions::default()).await.unwrap();
+    let writers = [file.record_writer(), file.record_writer()];
+    let mut taken = vec![blocked(&cluster, &writers[0]).await];
+    for n in 0..4096 {
+        taken.push(writers[n % 2].submit("x").await.unwrap());
+    }
+    for writer in &writers {
+        let past = tokio::task::unconstrained(writer.submit("one past")).now_or_never();
+        assert!(past.is_none(), "it waits");
+    }
+    // Another file has a queue of its own.
+    let other = client.create("/other", CreateOptions::default()).await.unwrap().record_writer();
+    let other = other.submit("x").await.unwrap();
+    cluster.bytes().refuse.clear();
+    taken.push(writers[0].submit("now there is room").await.unwrap());
+    for record in taken {
+        record.await.unwrap();
+    }
+    other.await.unwrap();
 }
 
 #[tokio::test]

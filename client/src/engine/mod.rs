@@ -124,7 +124,7 @@ impl Engine {
         tokio::time::sleep_until(deadline.min(Instant::now() + Duration::from_millis(ms))).await;
     }
 
-    fn timed_out(&self, doing: &str, last: &str, outcome_unknown: bool) -> Error {
+    pub(crate) fn timed_out(&self, doing: &str, last: &str, outcome_unknown: bool) -> Error {
         Error::TimedOut {
             doing: doing.to_owned(),
             timeout: self.options.timeout,

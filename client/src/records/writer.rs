@@ -51,8 +51,9 @@ impl RecordWriter {
     /// Dropped, the record may still be appended.
     ///
     /// # Errors
-    /// `Invalid` when record and frame are more than a quarter of a chunk, before anything is sent; `Unknown` when
-    /// time ran out after it was sent.
+    /// `Invalid` when record and frame are more than a quarter of a chunk, before anything is sent; `Busy` when time
+    /// ran out and it was not taken by any server; `Unknown` when time ran out after it was sent. What goes out with it
+    /// is tried on as long as the youngest record of those has time: until then it may still be appended.
     pub async fn append(&self, record: impl Into<Bytes>) -> Result<u64> {
         self.submit(record).await?.await
     }
