@@ -87,10 +87,10 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it moves no data of files: then all it does is wait for one stream.
+    /// Whether all it does is wait for one stream. Long lists are taken apart by a second thread.
     fn asks_only_the_master(&self) -> bool {
         match self {
-            Self::Ls(_) | Self::Mkdir(_) | Self::Create(_) | Self::Mv(_) | Self::Rm(_) => true,
+            Self::Mkdir(_) | Self::Create(_) | Self::Mv(_) | Self::Rm(_) => true,
             Self::Undelete(_) | Self::Trash(_) | Self::Stat(_) | Self::Locate(_) => true,
             Self::Status(_) | Self::Df(_) => true,
             Self::Bench(args) => args.asks_only_the_master(),

@@ -93,7 +93,11 @@ impl Client {
         let path = GfsPath::parse(path.as_ref())?;
         let doing = format!("stat `{path}`");
         let mut entry = self.entry(&path, &doing).await?;
-        entry.length = self.engine.length_of(&entry, Vec::new(), &doing).await?;
+        entry.length = match self.engine.final_length(&entry) {
+            Some(length) => length,
+            // On the heap: few files need it, and every caller would carry it around.
+            None => Box::pin(self.engine.length_of(&entry, Vec::new(), &doing)).await?,
+        };
         Ok(entry)
     }
 

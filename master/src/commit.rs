@@ -78,9 +78,12 @@ impl Commit {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what steps of the core gave, in order. Whoever steps waits for [`Commit::room`] before it
-    /// brings more.
+    /// Takes what steps of the core gave, in order, and lets out what rests on nothing new. Whoever steps waits for
+    /// [`Commit::room`] before it brings more.
     pub fn accept(&self, effects: &mut Vec<Effect>) {
+        if self.let_out_at_once(effects) {
+            return;
+        }
         let mut state = self.state();
         state.group.accept(effects.drain(..));
         let (records, ready) = (state.group.gathering_bytes() > 0, state.group.is_ready());
@@ -91,6 +94,21 @@ impl Commit {
         if ready {
             self.let_out();
         }
+    }
+
+    /// Answers to questions, on a master whose records are all durable, need not be held for a moment.
+    fn let_out_at_once(&self, effects: &mut Vec<Effect>) -> bool {
+        if effects.iter().any(|effect| matches!(effect, Effect::Append { .. })) {
+            return false;
+        }
+        // Somebody may be about to let out what comes before.
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = self.state().group.is_idle();
+        if idle {
+            self.outbox.let_out(effects.drain(..));
+        }
+        drop(turn);
+        idle
     }
 
     /// Waits while too much waits for the log.

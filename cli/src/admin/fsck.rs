@@ -57,12 +57,13 @@ pub(crate) async fn run(args: &FsckArgs, client: &Client) -> Result<()> {
     let whole = !GfsPath::parse(&args.path)?.is_reserved();
     let mut walk = Walk::begin(client, &args.path, true).await?;
     while let Some(found) = walk.next().await? {
-        let hidden = whole && GfsPath::parse(&found.path)?.is_reserved();
+        let path = found.path();
+        let hidden = whole && GfsPath::parse(&path)?.is_reserved();
         if hidden || found.entry.kind != EntryKind::File {
             continue;
         }
-        progress.at(&found.path);
-        let findings = check_file(args, client, &found.path, &progress, &mut counts).await?;
+        progress.at(&path);
+        let findings = check_file(args, client, &path, &progress, &mut counts).await?;
         for finding in findings {
             counts.findings += 1;
             match args.output {

@@ -131,19 +131,20 @@ async fn get_tree(
     make_directory(target)?;
     let mut walk = Walk::begin(client, root.as_str(), true).await?;
     while let Some(found) = walk.next().await? {
-        let is_system = !root.is_reserved() && GfsPath::parse(&found.path)?.is_reserved();
+        let is_system = !root.is_reserved() && GfsPath::parse(&found.path())?.is_reserved();
         if is_system {
             continue;
         }
         // Names come from elsewhere: none may lead out of the target.
-        let local = target.join(&found.name);
-        if found.name.split('/').any(|name| matches!(name, "" | "." | "..")) {
-            let failure = Failure::new(format!("{}: no local file can have this name", found.path));
+        let local = target.join(&*found.name());
+        if found.name().split('/').any(|name| matches!(name, "" | "." | "..")) {
+            let failure =
+                Failure::new(format!("{}: no local file can have this name", found.path()));
             tally.problem(&failure)?;
         } else if found.entry.kind == EntryKind::Directory {
             make_directory(&local)?;
         } else {
-            let entry = Entry { path: found.path, ..found.entry };
+            let entry = Entry { path: found.path(), ..found.entry };
             tally.start(download(client.clone(), progress.clone(), entry, local)).await?;
         }
     }

@@ -1,5 +1,8 @@
 //! `ls`: what a directory holds.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use clap::Args;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -39,9 +42,9 @@ pub(crate) async fn run(args: &LsArgs, client: &Client) -> Result<()> {
     let mut walk = Walk::begin(client, &args.path, args.recursive).await?;
     while let Some(found) = walk.next().await? {
         match args.output {
-            Format::Json => out.json(&Listed::new(found.path, &found.entry))?,
-            Format::Text if args.long => out.line(entry::long(&found.name, &found.entry))?,
-            Format::Text => out.line(&found.name)?,
+            Format::Json => out.json(&Listed::new(found.path(), &found.entry))?,
+            Format::Text if args.long => out.line(entry::long(&found.name(), &found.entry))?,
+            Format::Text => out.line(found.name())?,
         }
     }
     out.flush()
@@ -52,18 +55,38 @@ pub(crate) async fn collect(args: &LsArgs, client: &Client) -> Result<Vec<Listed
     let mut all = Vec::new();
     let mut walk = Walk::begin(client, &args.path, args.recursive).await?;
     while let Some(found) = walk.next().await? {
-        all.push(Listed::new(found.path, &found.entry));
+        all.push(Listed::new(found.path(), &found.entry));
     }
     Ok(all)
 }
 
-/// One thing that was found.
+/// One thing that was found. Of a million only what is asked for is put together.
 pub(crate) struct Found {
-    /// Its whole path.
-    pub(crate) path: String,
-    /// Its name; relative to where the walk began.
-    pub(crate) name: String,
+    /// What was asked for, when that is a file.
+    single: Option<String>,
+    dir: Arc<str>,
+    prefix: Arc<str>,
+    /// With its bare name.
     pub(crate) entry: Entry,
+}
+
+impl Found {
+    /// Its whole path.
+    pub(crate) fn path(&self) -> String {
+        match &self.single {
+            Some(_) => self.entry.path.clone(),
+            None => entry::join(&self.dir, &self.entry.path),
+        }
+    }
+
+    /// Its name; relative to where the walk began.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        match (&self.single, &*self.prefix, &*self.entry.path) {
+            (Some(asked), ..) => Cow::Borrowed(asked),
+            (None, "", name) => Cow::Borrowed(name),
+            (None, prefix, name) => Cow::Owned(format!("{prefix}{name}")),
+        }
+    }
 }
 
 /// Goes through a directory, or a tree with each directory before what is in it. Holds one page of each directory
@@ -71,11 +94,14 @@ pub(crate) struct Found {
 pub(crate) struct Walk {
     client: Client,
     recursive: bool,
-    /// Directories on the way down: path, prefix of names in it, what is still to come of it.
-    open: Vec<(String, String, BoxStream<'static, gfs_client::Result<Entry>>)>,
+    /// Directories on the way down.
+    open: Vec<Directory>,
     /// The file the walk was asked for, when it is no directory.
     single: Option<Found>,
 }
+
+/// A directory's path, the prefix of names in it, and what is still to come of it.
+type Directory = (Arc<str>, Arc<str>, BoxStream<'static, gfs_client::Result<Entry>>);
 
 impl Walk {
     /// Begins at `path`; a file is all that is found then.
@@ -83,9 +109,10 @@ impl Walk {
         let entry = client.stat(path).await?;
         let mut walk = Self { client: client.clone(), recursive, open: Vec::new(), single: None };
         if entry.kind == EntryKind::Directory {
-            walk.open.push((entry.path.clone(), String::new(), client.list(&entry.path)));
+            walk.open.push((entry.path.as_str().into(), "".into(), client.list(&entry.path)));
         } else {
-            walk.single = Some(Found { path: entry.path.clone(), name: path.to_owned(), entry });
+            let (single, nowhere) = (Some(path.to_owned()), Arc::<str>::from(""));
+            walk.single = Some(Found { single, dir: nowhere.clone(), prefix: nowhere, entry });
         }
         Ok(walk)
     }
@@ -101,13 +128,13 @@ impl Walk {
                 continue;
             };
             let entry = next.during(|| format!("in {dir}"))?;
-            let path = entry::join(dir, &entry.path);
-            let name = format!("{prefix}{}", entry.path);
-            if self.recursive && entry.kind == EntryKind::Directory {
+            let found = Found { single: None, dir: dir.clone(), prefix: prefix.clone(), entry };
+            if self.recursive && found.entry.kind == EntryKind::Directory {
+                let (path, prefix) = (found.path(), format!("{}/", found.name()));
                 let entries = self.client.list(&path);
-                self.open.push((path.clone(), format!("{name}/"), entries));
+                self.open.push((path.into(), prefix.into(), entries));
             }
-            return Ok(Some(Found { path, name, entry }));
+            return Ok(Some(found));
         }
         Ok(None)
     }

@@ -36,16 +36,22 @@ impl Engine {
         located: Vec<ChunkLocation>,
         doing: &str,
     ) -> Result<u64> {
-        let Some(last) = entry.chunks.checked_sub(1).filter(|_| !entry.length_is_final) else {
-            // Never back: this client was told of so much.
-            return Ok(self.remembered(|cache, _| cache.length(entry.id)).max(entry.length));
-        };
-        let last = ChunkIndex(last);
+        if let Some(length) = self.final_length(entry) {
+            return Ok(length);
+        }
+        let last = ChunkIndex(entry.chunks - 1);
         let known = located.into_iter().find(|chunk| chunk.index == last);
         let in_chunk = self.chunk_length(entry.id, last, known, self.deadline(), doing).await?;
         let length = entry.length.max(self.chunk_size.file_offset(last) + in_chunk);
         self.remembered(|cache, _| cache.saw_length(entry.id, length));
         Ok(length)
+    }
+
+    /// The length, where the master knows it.
+    pub(crate) fn final_length(&self, entry: &Entry) -> Option<u64> {
+        // Never back: this client was told of so much.
+        let told = || self.remembered(|cache, _| cache.length(entry.id)).max(entry.length);
+        (entry.length_is_final || entry.chunks == 0).then(told)
     }
 
     /// The length of one chunk; `known` is where it is, if the master has just said so.

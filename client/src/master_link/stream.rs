@@ -16,8 +16,9 @@ use super::connect::{Connection, NoMaster, Target, connect};
 use super::{Answer, Call, State};
 use crate::retry::Backoff;
 
-/// Requests with no answer yet, by their number on the stream.
-type Pending = BTreeMap<u64, Call>;
+/// Requests with no answer yet, by their number on the stream. Boxed: they come and go at the two ends of the tree's leaves,
+/// whose entries move with every one.
+type Pending = BTreeMap<u64, Box<Call>>;
 
 /// How a stream ended.
 enum Ended {
@@ -129,7 +130,7 @@ fn ask(
     }
     let (id, sent) = (*next_id, send(out, *next_id, &call));
     *next_id += 1;
-    pending.insert(id, call);
+    pending.insert(id, Box::new(call));
     sent
 }
 
