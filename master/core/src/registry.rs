@@ -21,8 +21,8 @@ use crate::replicas::{Replicas, RunNumber, Told};
 /// So long an accusation counts that the server does not confirm.
 const ACCUSED_MS: DurationMs = DurationMs(10_000);
 
-/// Chunks that one step of the search for lost replicas looks at: a few milliseconds.
-const SEARCHED_MAX: usize = 1 << 16;
+/// Chunks that one step of the search for lost replicas looks at: a millisecond or two.
+const SEARCHED_MAX: usize = 1 << 13;
 
 /// The number of a chunkserver within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

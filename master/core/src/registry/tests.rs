@@ -209,18 +209,33 @@ fn numbers_of_runs_are_used_again() {
 
 #[test]
 fn what_is_lost_among_many_is_found_in_pieces() {
+    // Chunks at rest at first, then some of each kind, and none at rest at the end: each takes its place in a step.
+    let piece = SEARCHED_MAX as u64;
+    let many = 4 * piece;
     let mut both = Both::new();
-    let many = 3 * SEARCHED_MAX as u64;
     let index = both.index(0);
-    let (version, state) = (ChunkVersion(1), ReplicaState::Clean);
-    let report = |handle| ReplicaReport { handle: ChunkHandle(handle), version, length: 7, state };
+    let report = |handle| ReplicaReport {
+        handle: ChunkHandle(handle),
+        version: ChunkVersion(1),
+        length: 7,
+        state: match handle >= 2 * piece || handle >= piece && handle % 2 == 0 {
+            true => ReplicaState::Suspect,
+            false => ReplicaState::Clean,
+        },
+    };
     (0..many).for_each(|handle| both.registry.report(index, &report(handle)));
     both.register(0);
     assert_eq!(both.registry.replicas(ChunkHandle(1)).count(), 0, "until it is named again");
-    (0..many - 1).for_each(|handle| both.registry.report(index, &report(handle)));
+    let lost = [0, piece, piece + 1, 2 * piece, 3 * piece, many - 1];
+    let held = (0..many).filter(|handle| !lost.contains(handle));
+    held.for_each(|handle| both.registry.report(index, &report(handle)));
     assert!(both.registry.search_lost().is_empty(), "before it told all nothing is lost");
     both.registry.told_all(index);
-    let found: Vec<_> = (0..4).flat_map(|_| both.registry.search_lost()).collect();
-    assert_eq!(found, [ChunkHandle(many - 1)]);
-    assert!(both.registry.lacks_a_lost(ChunkHandle(many - 1)) && both.registry.is_consistent());
+    let found: Vec<_> = (0..4).map(|_| both.registry.search_lost()).collect();
+    let in_step = |step: u64| lost.into_iter().filter(move |handle| handle / piece == step);
+    let expected: Vec<Vec<_>> =
+        (0..4).map(|step| in_step(step).map(ChunkHandle).collect()).collect();
+    assert_eq!(found, expected);
+    assert!(lost.iter().all(|handle| both.registry.lacks_a_lost(ChunkHandle(*handle))));
+    assert!(both.registry.is_consistent());
 }
