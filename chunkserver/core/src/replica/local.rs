@@ -16,9 +16,9 @@ const JOINED_BYTES_MAX: u64 = FRAME_BYTES_MAX;
 impl Replica {
     /// The write that was asked for last, not carried out yet, goes on with those behind it that came meanwhile and begin where it
     /// ends. Gives the last of them, to be named in [`Input::Applied`](crate::Input::Applied), and the bytes of all.
-    /// Overwrites stay by themselves.
+    /// Overwrites stay by themselves, and so does what found no space: it may fit alone.
     pub fn join_writes(&mut self) -> Option<(SerialNumber, u64)> {
-        let joins = self.overwrites.is_empty();
+        let joins = self.overwrites.is_empty() && self.no_space.is_none();
         self.sequence.join(if joins { JOINED_BYTES_MAX } else { 0 })
     }
 
@@ -175,5 +175,47 @@ impl Replica {
             self.give_up_at_once(version, out);
         }
         self.stop_following(why, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::{Input, Token};
+    use crate::testing::bench::{Bench, PRIMARY, bytes, order, target};
+
+    fn written(out: &[Effect]) -> Option<SerialNumber> {
+        out.iter().rev().find_map(|effect| match effect {
+            Effect::Apply { serial, .. } => Some(*serial),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn what_found_no_space_when_joined_is_tried_alone_until_it_went_through() {
+        let mut replica = Bench::newborn(2).replica;
+        let (now, mut out) = (Instant::from_ms(2_000), Vec::new());
+        for serial in 1..=3 {
+            let order = order(serial, bytes((serial - 1) * 10, 10), 0, 0);
+            let (token, has_data) = (Token(serial), true);
+            let input = Input::Order { token, target: target(1), from: PRIMARY, order, has_data };
+            replica.step(now, input, &mut out);
+        }
+        let all = Some((SerialNumber(3), 30));
+        assert_eq!(replica.join_writes(), all);
+        let applied = |serial, result| Input::Applied {
+            version: ChunkVersion(1),
+            serial: SerialNumber(serial),
+            result,
+            short_of_space: false,
+        };
+        replica.step(now, applied(3, Err(Error::busy("no space"))), &mut out);
+        out.clear();
+        replica.step(now + RETRY_MS, Input::Tick, &mut out);
+        assert_eq!(written(&out), Some(SerialNumber(1)));
+        assert_eq!(replica.join_writes(), Some((SerialNumber(1), 10)), "alone");
+        replica.step(now + RETRY_MS, applied(1, Ok(())), &mut out);
+        assert_eq!(written(&out), Some(SerialNumber(2)));
+        assert_eq!(replica.join_writes(), Some((SerialNumber(3), 20)), "there is room again");
     }
 }
