@@ -43,7 +43,7 @@ pub fn newest_good(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Found, CheckpointErro
             Err(error) => tracing::warn!(
                 log_pos = position.0,
                 %error,
-                "a checkpoint is damaged and not used; an older one and more of the log are"
+                "a checkpoint cannot be read and is not used; an older one and more of the log are"
             ),
         }
     }

@@ -86,7 +86,7 @@ impl Loader {
         let mut r = Reader::new(bytes);
         let kind = r.u8().map_err(text)?;
         match (kind, self.next) {
-            (HEAD, 0) => self.head(&mut r).map_err(text)?,
+            (HEAD, 0) => self.head(&mut r)?,
             (ITEMS, 1..) => {
                 while !r.is_empty() {
                     self.item(&mut r)?;
@@ -106,11 +106,17 @@ impl Loader {
         Ok(())
     }
 
-    fn head(&mut self, r: &mut Reader<'_>) -> Result<(), CodecError> {
-        let version = r.u8()?;
+    fn head(&mut self, r: &mut Reader<'_>) -> Result<(), String> {
+        let version = r.u8().map_err(text)?;
         if version != VERSION {
-            return Err(CodecError::Value { what: "the format version", value: version.into() });
+            return Err(format!(
+                "it has format version {version}, and this program knows {VERSION}: use the program that wrote it"
+            ));
         }
+        self.head_fields(r).map_err(text)
+    }
+
+    fn head_fields(&mut self, r: &mut Reader<'_>) -> Result<(), CodecError> {
         let durable = &mut self.durable;
         durable.position = LogPosition(r.num()?);
         durable.epoch = MasterEpoch(r.num()?);

@@ -194,6 +194,21 @@ fn missing_repeated_and_swapped_sections_are_seen() {
     assert!(load(&long).is_err());
 }
 
+/// It is whole, so nobody must take it for damage.
+#[test]
+fn an_image_of_another_version_says_so() {
+    for other in [VERSION - 1, VERSION + 1] {
+        let mut sections = all(&sample());
+        sections[0][1] = other;
+        let said = load(&sections).unwrap_err().to_string();
+        assert!(said.contains(&format!("format version {other}")), "{said}");
+        assert!(
+            said.contains(&format!("knows {VERSION}: use the program that wrote it")),
+            "{said}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn flipped_bits_are_seen(section in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bit in 0..8_u32) {
