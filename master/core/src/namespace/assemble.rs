@@ -214,7 +214,7 @@ impl Assembly {
     }
 }
 
-/// The directories that every cluster has must be where they belong.
+/// The directories that every cluster has must be where they belong, and nothing at place 0, which no id names.
 fn check_first(tree: &Tree) -> Result<(), Misfit> {
     let mut found = Vec::new();
     let mut fits = |place: u32, parent: Option<u32>, name: &str| {
@@ -227,7 +227,9 @@ fn check_first(tree: &Tree) -> Result<(), Misfit> {
             && named == parent.is_some()
             && (!named || found == name.as_bytes())
     };
-    let first = fits(1, None, "")
+    let nothing = matches!(tree.nodes.get(0).map(|packed| packed.r#use()), Some(Use::Retired));
+    let first = nothing
+        && fits(1, None, "")
         && fits(2, Some(1), ".gfs")
         && fits(3, Some(2), "tmp")
         && fits(4, Some(2), "trash");

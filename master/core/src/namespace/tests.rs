@@ -125,6 +125,17 @@ fn an_image_that_is_no_tree_is_refused() {
         parts.names.insert(5, vec![("in a file", 6)]);
     };
     assert!(change(in_a_file).is_err());
+    let first = |put: fn(&mut Assembly), names: Vec<(&'static str, u32)>| {
+        let mut assembly = Assembly::default();
+        put(&mut assembly);
+        (1..=4).for_each(|_| assembly.directory(0).unwrap());
+        let names = [(1, names), (2, vec![("tmp", 3), ("trash", 4)])].into();
+        Parts { assembly, names }.finish()
+    };
+    assert!(first(|assembly| assembly.retired().unwrap(), vec![(".gfs", 2)]).is_ok());
+    assert!(first(|assembly| assembly.free(0).unwrap(), vec![(".gfs", 2)]).is_err(), "place 0");
+    let file = |assembly: &mut Assembly| assembly.file(0, FileNode::default(), None).unwrap();
+    assert!(first(file, vec![(".gfs", 2), ("f", 0)]).is_err(), "a file at place 0");
 }
 
 #[test]
