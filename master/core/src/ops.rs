@@ -30,7 +30,8 @@ use crate::namespace::{Node, Resolved, Tree};
 impl Master {
     pub(crate) fn client(&mut self, step: &mut Step<'_>, from: Caller, request: Request) {
         if request == Request::Query(Query::Status) {
-            return self.reply(step, from, Ok(self.status(step.now)));
+            let status = self.status(step.now);
+            return self.reply(step, from, Ok(status));
         }
         if let Err(error) = self.lifecycle.check_serving() {
             return self.reply(step, from, Err(error));

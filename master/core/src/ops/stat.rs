@@ -24,7 +24,7 @@ pub(super) struct Length {
 }
 
 impl Master {
-    pub(super) fn query(&self, now: Instant, query: Query) -> Result<Response, Error> {
+    pub(super) fn query(&mut self, now: Instant, query: Query) -> Result<Response, Error> {
         match query {
             Query::Stat { path } => self.stat(now, &path),
             Query::List { path, after, limit } => self.list(now, &path, after.as_deref(), limit),

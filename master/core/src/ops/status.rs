@@ -1,5 +1,5 @@
 //! `Status`: the cluster at a glance. Where there are many chunks, how many lack replicas is counted a few at a time, and what is
-//! told is the last count that was finished.
+//! told is the last count that was finished, unless a chunkserver came or went since that began: then all are counted at once.
 
 use gfs_types::ids::ChunkHandle;
 use gfs_types::message::client::{ChunkserverStatus, ClusterStatus, Response};
@@ -23,11 +23,16 @@ struct Lacking {
 /// A count that goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
+    /// Who was there when it began. When that changes nothing of it counts.
+    servers: Vec<Seen>,
     next: ChunkHandle,
     so_far: Lacking,
     /// Of the last one that was finished.
     last: Option<Lacking>,
 }
+
+/// A chunkserver at the beginning of a count: whether it was in touch, since when, and whether it had told all.
+type Seen = (bool, Instant, bool);
 
 impl Master {
     /// Counts some chunks, where there are too many for one look.
@@ -36,14 +41,43 @@ impl Master {
             self.soft.census = Census::default();
             return;
         }
+        self.void_census(now);
         let Census { next, so_far, .. } = self.soft.census;
         let (found, next) = self.lacking(now, next, COUNTED_A_TICK);
         let (below, missing) = (so_far.below + found.below, so_far.missing + found.missing);
         let so_far = Lacking { below, missing };
-        self.soft.census = match next {
-            Some(next) => Census { next, so_far, last: self.soft.census.last },
-            None => Census { last: Some(so_far), ..Census::default() },
-        };
+        let census = &mut self.soft.census;
+        match next {
+            Some(next) => (census.next, census.so_far) = (next, so_far),
+            None => {
+                (census.next, census.so_far) = (ChunkHandle(0), Lacking::default());
+                census.last = Some(so_far);
+            }
+        }
+    }
+
+    /// Begins again when a chunkserver came, went or told all: half of before and half of after was never true.
+    fn void_census(&mut self, now: Instant) {
+        let servers = self.soft.registry.iter();
+        let servers: Vec<Seen> =
+            servers.map(|(_, one)| (one.alive(now), one.changed, one.reported)).collect();
+        if servers != self.soft.census.servers {
+            self.soft.census = Census { servers, ..Census::default() };
+        }
+    }
+
+    /// What is told: nothing that nobody counted.
+    fn counted(&mut self, now: Instant) -> Lacking {
+        let few = self.durable.chunks.len() <= COUNTED_AT_ONCE;
+        self.void_census(now);
+        match self.soft.census.last {
+            Some(last) if !few => last,
+            _ => {
+                let (all, _) = self.lacking(now, ChunkHandle(0), usize::MAX);
+                self.soft.census.last = Some(all);
+                all
+            }
+        }
     }
 
     /// Of `count` chunks from one on; and which is the next.
@@ -64,13 +98,9 @@ impl Master {
         (found, chunks.next().map(|(handle, _)| handle))
     }
 
-    pub(super) fn status(&self, now: Instant) -> Response {
+    pub(super) fn status(&mut self, now: Instant) -> Response {
+        let Lacking { below, missing } = self.counted(now);
         let durable = &self.durable;
-        let census = &self.soft.census;
-        let Lacking { below, missing } = match durable.chunks.len() <= COUNTED_AT_ONCE {
-            true => self.lacking(now, ChunkHandle(0), COUNTED_AT_ONCE).0,
-            false => census.last.unwrap_or(census.so_far),
-        };
         Response::Status(ClusterStatus {
             files: durable.tree.files(),
             directories: durable.tree.directories(),
