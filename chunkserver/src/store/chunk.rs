@@ -124,6 +124,12 @@ impl Chunk {
         self.overwritten.store(overwritten, Ordering::Release);
     }
 
+    /// Whether everything that was applied is known to be durable.
+    pub(super) fn is_flushed(&self) -> bool {
+        let header = self.header();
+        header.base == self.state().end
+    }
+
     /// Applied length, in bytes.
     pub(super) fn applied_length(&self) -> u64 {
         self.applied.load(Ordering::Acquire)

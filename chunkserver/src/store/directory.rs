@@ -1,4 +1,4 @@
-//! The files of the replicas: names, birth, end, and the look at all of them when the store is opened.
+//! The files of the replicas: names, end, and the look at all of them when the store is opened.
 //!
 //! `chunks/<last two hexadecimal digits of the handle>/<handle>.chunk`; `.new` while it is being made,
 //! `.damaged` for one that could not be read and was replaced.
@@ -10,26 +10,26 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use gfs_durable::fs::{File, Fs, Open};
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
-use gfs_types::limits::BLOCK_BYTES;
 use tracing::{info, warn};
 
+use super::birth::Folders;
 use super::chunk::Chunk;
 use super::files::Files;
 use super::header::Header;
-use super::layout::{DATA_AT, END_BYTES, ENDS, ENDS_AT, End, TABLE_AT, entry_at};
+use super::layout::DATA_AT;
 use super::recover::{Recovered, recover};
 use super::room::Room;
 use super::{Bad, Entry, Found, Replica, Store, StoreConfig, StoreError};
 
 const ENDING: &str = ".chunk";
-const ENDING_NEW: &str = ".new";
+pub(super) const ENDING_NEW: &str = ".new";
 const ENDING_DAMAGED: &str = ".damaged";
 
-fn folder(dir: &Path, handle: ChunkHandle) -> PathBuf {
+pub(super) fn folder(dir: &Path, handle: ChunkHandle) -> PathBuf {
     dir.join("chunks").join(format!("{:02x}", handle.0 & 0xff))
 }
 
-fn path(dir: &Path, handle: ChunkHandle) -> PathBuf {
+pub(super) fn path(dir: &Path, handle: ChunkHandle) -> PathBuf {
     folder(dir, handle).join(format!("{handle}{ENDING}"))
 }
 
@@ -58,27 +58,10 @@ impl Store {
             found.push(Found { handle, replica });
         }
         let room = Room::new(config.reserve_bytes);
-        let store = Self { fs, config, files: Files::default(), room, chunks: RwLock::new(chunks) };
+        let chunks = RwLock::new(chunks);
+        let store =
+            Self { fs, config, files: Files::default(), folders: Folders::default(), room, chunks };
         Ok((store, found))
-    }
-
-    /// Makes an empty, clean replica; on disk when this returns.
-    ///
-    /// # Errors
-    /// `Exists`, `Full`, or the disk's.
-    pub fn create(&self, handle: ChunkHandle, version: ChunkVersion) -> Result<(), StoreError> {
-        match self.entry(handle) {
-            Some(Entry::Good(chunk)) => {
-                return Err(StoreError::Exists { handle, version: chunk.header().version });
-            }
-            Some(Entry::Bad(error)) => return Err(error.of(handle)),
-            None => self.check_room(handle, DATA_AT)?,
-        }
-        let header = self.first_header(handle, version);
-        self.make_file(&header).map_err(|error| self.full(error))?;
-        let chunk = Arc::new(Chunk::new(header, End::default(), None));
-        self.write_chunks().insert(handle, Entry::Good(chunk));
-        Ok(())
     }
 
     /// A new, empty file in the place of one that cannot be read, which is kept under another name: one for each chunk,
@@ -102,53 +85,9 @@ impl Store {
         }
         let first = self.first_header(handle, version);
         let header = Header { clean: false, suspect: true, corrupt: true, ..first };
-        self.make_file(&header).map_err(|error| self.full(error))?;
         self.files.forget(handle);
-        let chunk = Arc::new(Chunk::new(header, End::default(), None));
-        self.write_chunks().insert(handle, Entry::Good(chunk));
+        self.make_files(vec![header]).pop().unwrap_or(Err(StoreError::NotFound(handle)))?;
         self.chunk(handle)
-    }
-
-    fn first_header(&self, handle: ChunkHandle, version: ChunkVersion) -> Header {
-        Header {
-            sequence: 1,
-            cluster: self.config.cluster,
-            handle,
-            chunk_bytes: self.config.chunk_size.bytes(),
-            version,
-            clean: true,
-            overwritten: false,
-            suspect: false,
-            corrupt: false,
-            boot: self.config.boot,
-            committed: 0,
-            base: End::default(),
-            next: End::default(),
-        }
-    }
-
-    /// Under another name first: a file with the right one is always whole.
-    fn make_file(&self, header: &Header) -> Result<(), StoreError> {
-        let handle = header.handle;
-        let io = |source| StoreError::Io {
-            handle: Some(handle),
-            doing: format!("making chunk {handle}"),
-            source,
-        };
-        let fatal = |source| StoreError::Fatal { handle, source };
-        let folder = folder(&self.config.dir, handle);
-        let new = folder.join(format!("{handle}{ENDING_NEW}"));
-        self.fs.create_dir_all(&folder).map_err(io)?;
-        let file = self.fs.open(&new, Open::Create).map_err(io)?;
-        let filled = fill(&*file, header, self.config.preallocate);
-        if filled.is_err() {
-            // Gives the space back; the first error is the one to tell.
-            let _ = self.fs.remove_file(&new);
-        }
-        filled.map_err(io)?;
-        file.sync_all().map_err(fatal)?;
-        self.fs.rename(&new, &path(&self.config.dir, handle)).map_err(io)?;
-        self.fs.sync_dir(&folder).map_err(fatal)
     }
 
     /// Removes a replica, if it still has this version.
@@ -218,26 +157,11 @@ impl Store {
         self.chunks.read().unwrap_or_else(PoisonError::into_inner).get(&handle).cloned()
     }
 
-    fn write_chunks(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ChunkHandle, Entry>> {
+    pub(super) fn write_chunks(
+        &self,
+    ) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ChunkHandle, Entry>> {
         self.chunks.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Both header slots, an empty ring, and zeros up to where the bytes will be. What every replica must write (headers, ends,
-/// checksums) has its space from here on: a version, a flush or the end of a lease needs none, and no mutation finds its
-/// bytes on the disk and no room for their checksums. The redo areas get theirs with the first overwrite.
-fn fill(file: &dyn File, header: &Header, preallocate: bool) -> std::io::Result<()> {
-    file.set_len(0)?;
-    let whole = if preallocate { DATA_AT + header.chunk_bytes } else { 0 };
-    file.allocate(0, whole)?;
-    file.allocate(0, ENDS_AT + ENDS * END_BYTES)?;
-    file.allocate(TABLE_AT, entry_at(header.chunk_bytes / BLOCK_BYTES) - TABLE_AT)?;
-    let before = Header { sequence: 0, ..header.clone() };
-    for header in [&before, header] {
-        let (at, bytes) = header.slot();
-        file.write_all_at(&bytes, at)?;
-    }
-    file.set_len(DATA_AT)
 }
 
 /// The handles of all replicas. What a crash left half-made goes away; what is not ours is left alone.

@@ -39,6 +39,11 @@ impl Files {
         Ok(file)
     }
 
+    /// Keeps a file that was opened elsewhere.
+    pub(super) fn keep(&self, handle: ChunkHandle, file: Arc<dyn File>) {
+        self.lock().insert(handle, file);
+    }
+
     /// Forgets a replica's file; who uses it now keeps it until done.
     pub(super) fn forget(&self, handle: ChunkHandle) {
         let mut inner = self.lock();

@@ -1,12 +1,50 @@
 //! Headers: version, flags, and the promise that everything up to an end is on disk.
 
+use std::io;
+use std::sync::MutexGuard;
+
 use gfs_durable::fs::File;
 
 use super::StoreError;
 use super::chunk::{Chunk, join, read_block};
 use super::header::Header;
-use super::layout::End;
+use super::layout::{DATA_AT, END_BYTES, ENDS, ENDS_AT, End};
 use gfs_types::limits::BLOCK_BYTES;
+
+/// A header that is written and not synced; nobody else writes one meanwhile.
+pub(super) struct Written<'a> {
+    chunk: &'a Chunk,
+    file: &'a dyn File,
+    header: MutexGuard<'a, Header>,
+    new: Header,
+}
+
+impl Written<'_> {
+    /// Starts to write what [`Written::sync`] waits for, as far as it is little.
+    pub(super) fn begin_sync(&self) {
+        let (at, bytes) = self.new.slot();
+        self.file.begin_sync(at, bytes.len() as u64);
+        let (old, new) = (self.header.base, self.new.next);
+        if old.seq == new.seq {
+            return;
+        }
+        self.file.begin_sync(ENDS_AT, ENDS * END_BYTES);
+        if old.length < new.length {
+            self.file.begin_sync(DATA_AT + old.length, new.length - old.length);
+        }
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// What came of the sync.
+    pub(super) fn end(mut self, synced: io::Result<()>) -> Result<(), StoreError> {
+        synced.map_err(|error| self.chunk.fatal(error))?;
+        self.chunk.header_synced(&mut self.header, self.new);
+        Ok(())
+    }
+}
 
 impl Chunk {
     /// Writes a changed header, and makes it and every mutation so far durable with one sync. Mutations go on
@@ -17,13 +55,29 @@ impl Chunk {
         header: &mut Header,
         change: impl FnOnce(&mut Header),
     ) -> Result<(), StoreError> {
+        let new = self.put_header(file, header, change)?;
+        file.sync_data().map_err(|error| self.fatal(error))?;
+        self.header_synced(header, new);
+        Ok(())
+    }
+
+    /// The first half of [`Chunk::write_header`]; [`Chunk::header_synced`] follows a sync of the file.
+    fn put_header(
+        &self,
+        file: &dyn File,
+        header: &Header,
+        change: impl FnOnce(&mut Header),
+    ) -> Result<Header, StoreError> {
         let mut new = header.clone();
         new.next = self.open_state()?.end;
         new.sequence += 1;
         change(&mut new);
         let (at, bytes) = new.slot();
         file.write_all_at(&bytes, at).map_err(|error| self.io(error))?;
-        file.sync_data().map_err(|error| self.fatal(error))?;
+        Ok(new)
+    }
+
+    fn header_synced(&self, header: &mut Header, mut new: Header) {
         new.base = new.next;
         let mut state = self.state();
         state.durable_length = state.durable_length.max(new.base.length);
@@ -32,7 +86,6 @@ impl Chunk {
         }
         self.set_ready(!new.clean, new.overwritten);
         *header = new;
-        Ok(())
     }
 
     /// What must be durable before the first change: not clean any more, and `overwritten` if it is one.
@@ -55,26 +108,43 @@ impl Chunk {
         })
     }
 
-    /// Sets `clean` in a header of its own, behind a flush of everything.
-    pub(super) fn end_clean(&self, file: &dyn File, committed: u64) -> Result<(), StoreError> {
-        let mut header = self.header();
-        let length = self.state().end.length;
-        if header.clean && header.committed == committed.min(length) {
-            return Ok(());
+    /// Begins a flush with this committed length; `None`: there is nothing to flush.
+    pub(super) fn begin_flush<'a>(
+        &'a self,
+        file: &'a dyn File,
+        committed: u64,
+    ) -> Result<Option<Written<'a>>, StoreError> {
+        let header = self.header();
+        let end = self.state().end;
+        let committed = committed.min(end.length);
+        if header.base == end && header.committed == committed {
+            return Ok(None);
         }
-        if header.base != self.state().end {
-            self.write_header(file, &mut header, |header| {
-                header.committed = committed.min(length)
-            })?;
+        let new = self.put_header(file, &header, |header| header.committed = committed)?;
+        Ok(Some(Written { chunk: self, file, header, new }))
+    }
+
+    /// Begins a header that sets `clean`, behind a flush of everything; `None`: it is clean already.
+    pub(super) fn begin_clean<'a>(
+        &'a self,
+        file: &'a dyn File,
+        committed: u64,
+    ) -> Result<Option<Written<'a>>, StoreError> {
+        let header = self.header();
+        let end = self.state().end;
+        let committed = committed.min(end.length);
+        if header.clean && header.committed == committed {
+            return Ok(None);
         }
-        if header.base != self.state().end {
+        if header.base != end {
             return Err(self.invalid("it was changed while it was to become clean".to_owned()));
         }
         self.set_ready(false, header.overwritten);
-        self.write_header(file, &mut header, |header| {
+        let new = self.put_header(file, &header, |header| {
             header.clean = true;
-            header.committed = committed.min(length);
-        })
+            header.committed = committed;
+        })?;
+        Ok(Some(Written { chunk: self, file, header, new }))
     }
 
     /// The checksum of the last block of the first `length` bytes. The caller holds the state.

@@ -7,12 +7,14 @@
 //!
 //! Blocking calls throughout. An error that [`StoreError::is_fatal`] must end the process.
 
+mod birth;
 mod chunk;
 mod directory;
 mod ends;
 mod error;
 mod files;
 mod flush;
+mod flush_many;
 mod header;
 mod layout;
 mod payload;
@@ -21,6 +23,7 @@ mod recover;
 mod redo;
 mod repair;
 mod room;
+mod sync;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -37,11 +40,13 @@ use gfs_types::ids::{ChunkHandle, ClusterUid};
 use gfs_types::message::control::Space;
 use gfs_types::region::ChunkSize;
 
+use birth::Folders;
 use chunk::Chunk;
 use files::Files;
 use room::Room;
 
 pub use error::{StoreError, is_lost};
+pub use flush_many::Flush;
 pub use payload::{Part, Payload};
 
 /// How a store is set up.
@@ -125,6 +130,7 @@ pub struct Store {
     fs: Arc<dyn Fs>,
     config: StoreConfig,
     files: Files,
+    folders: Folders,
     room: Room,
     chunks: RwLock<BTreeMap<ChunkHandle, Entry>>,
 }
@@ -253,15 +259,6 @@ impl Store {
         chunk.begin_change(&*file, self.config.boot, false)
     }
 
-    /// Flushes everything, then sets `clean`, durable when this returns. No mutation may run meanwhile.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn mark_clean(&self, handle: ChunkHandle, committed_length: u64) -> Result<(), StoreError> {
-        let (chunk, file) = self.chunk(handle)?;
-        chunk.end_clean(&*file, committed_length)
-    }
-
     /// Notes that a block does not match its checksum, durable when this returns: a start looks only at blocks that a
     /// crash may have touched, and would take the replica for a good one.
     ///
@@ -274,22 +271,6 @@ impl Store {
             return Ok(());
         }
         chunk.write_header(&*file, &mut header, |header| header.corrupt = true)
-    }
-
-    /// Data, checksums and the committed length are on disk when this returns. Mutations go on meanwhile, from other
-    /// threads; what they write may not be covered.
-    ///
-    /// # Errors
-    /// `Fatal` when the disk's sync fails.
-    pub fn flush(&self, handle: ChunkHandle, committed_length: u64) -> Result<(), StoreError> {
-        let (chunk, file) = self.chunk(handle)?;
-        let mut header = chunk.header();
-        let end = chunk.state().end;
-        let committed = committed_length.min(end.length);
-        if header.base == end && header.committed == committed {
-            return Ok(());
-        }
-        chunk.write_header(&*file, &mut header, |header| header.committed = committed)
     }
 
     /// Bytes of the replica as applied.

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod full;
 mod golden;
+mod many;
 mod model;
 mod random;
 mod repair;

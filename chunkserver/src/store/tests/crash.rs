@@ -11,8 +11,9 @@ use super::tear::TearFs;
 use super::world::{Allowed, World, is_off};
 use crate::store::Store;
 
-const OPS: [Op; 20] = [
+const OPS: [Op; 21] = [
     Op::Create,
+    Op::Birth,
     Op::Append(10),
     Op::Append(65_536 - 110),
     Op::Append(70_000),

@@ -44,6 +44,8 @@ pub(super) fn pattern(count: u64, length: u64) -> Bytes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     Create,
+    /// As a chunk is born: about to be written.
+    Birth,
     /// At the applied length.
     Append(u64),
     /// Anywhere; what does not fit into the chunk is left out.
@@ -112,7 +114,8 @@ impl Op {
         match (now, self) {
             (_, Self::Reopen) => Some(vec![now.cloned()]),
             (None, Self::Create) => Some(vec![Some(Model::born())]),
-            (None, _) | (Some(_), Self::Create) => None,
+            (None, Self::Birth) => Some(vec![Some(Model::born().with(|head| head.clean = false))]),
+            (None, _) | (Some(_), Self::Create | Self::Birth) => None,
             (Some(_), Self::Delete) => Some(vec![None]),
             (Some(now), _) => Some(now.run(self, at).into_iter().map(Some).collect()),
         }
@@ -129,6 +132,7 @@ impl Op {
         let version = now.map_or(0, |now| now.head.version);
         match self {
             Self::Create => store.create(HANDLE, ChunkVersion(1)),
+            Self::Birth => store.give_birth(&[(HANDLE, ChunkVersion(1))]).into_iter().collect(),
             Self::Append(bytes) => write(store, at, length, bytes),
             Self::Write(offset, bytes) => write(store, at, offset, bytes),
             Self::Pad(to) => store.pad(HANDLE, to.min(at.chunk_bytes)).map(drop),
@@ -226,7 +230,9 @@ impl Model {
                 vec![flushed.clone(), flushed.with(|head| head.clean = true)]
             }
             Op::Corrupt => vec![self.with(|head| head.corrupt = true)],
-            Op::Create | Op::Delete | Op::Reopen => unreachable!("they are not of one replica"),
+            Op::Create | Op::Birth | Op::Delete | Op::Reopen => {
+                unreachable!("they are not of one replica")
+            }
         }
     }
 

@@ -142,7 +142,12 @@ impl World {
         let damaged = |store: &Store| store.replica(HANDLE).is_ok_and(|r| r.damaged.is_some());
         self.state.as_ref().is_some_and(|state| state.mixed)
             && match op {
-                Op::Repair(_) | Op::MakeEqual | Op::Delete | Op::Create | Op::Reopen => false,
+                Op::Repair(_)
+                | Op::MakeEqual
+                | Op::Delete
+                | Op::Create
+                | Op::Birth
+                | Op::Reopen => false,
                 Op::Version | Op::Corrupt => self.store.as_ref().is_some_and(damaged),
                 _ => true,
             }

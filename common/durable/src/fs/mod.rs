@@ -155,6 +155,12 @@ pub trait File: Send + Sync + Debug {
     /// where the file system cannot.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
 
+    /// Starts to write these bytes to the disk, where that is possible without waiting: a sync that follows has less to
+    /// wait for. A hint; nothing is durable by it.
+    fn begin_sync(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// Makes bytes and length durable. After an error the file must not be trusted any more.
     fn sync_data(&self) -> io::Result<()>;
 

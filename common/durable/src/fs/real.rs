@@ -3,16 +3,21 @@
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice};
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::{File, Fs, Lock, Metadata, Open, Space, named, parent};
 
+/// The smallest page there is: of larger ones, more bytes are begun with.
+const PAGE_BYTES: u64 = 4096;
+/// Bytes that are begun with before a sync: of more, the sync itself is not the smaller part.
+const BEGIN_BYTES_MAX: u64 = 64 << 10;
 /// Buffers of one vectored write: what Linux takes at most (`IOV_MAX`).
 const BUFFERS_MAX: usize = 1024;
 
@@ -165,6 +170,10 @@ impl File for RealFile {
         }
     }
 
+    fn begin_sync(&self, offset: u64, len: u64) {
+        begin_sync(&self.file, offset, len);
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data().map_err(named("sync", &self.path))
     }
@@ -175,6 +184,19 @@ impl File for RealFile {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+}
+
+/// "Not needed any more" makes Linux start to write what is dirty, and drop whole pages that are not. So it is said of two
+/// pages at a time without their first and last byte: there is no whole page in that, and nothing is dropped.
+fn begin_sync(file: &fs::File, offset: u64, len: u64) {
+    let end = offset.saturating_add(len.min(BEGIN_BYTES_MAX));
+    let mut at = offset / PAGE_BYTES * PAGE_BYTES;
+    while at < end {
+        let inner = NonZeroU64::new(2 * PAGE_BYTES - 2);
+        // A hint: whoever must know whether it is written syncs.
+        let _ = rustix::fs::fadvise(file, at + 1, inner, Advice::DontNeed);
+        at += 2 * PAGE_BYTES;
     }
 }
 
