@@ -1,17 +1,19 @@
 //! `put`: local files and trees into the cluster.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use gfs_client::{Client, EntryKind, ErrorKind, UploadOptions};
+use tokio::sync::Semaphore;
 
 use super::copy::destination::{Destination, Place as To, There, means_contents};
 use super::copy::local::{Pieces, utf8};
 use super::copy::tally::Tally;
 use super::copy::tree::{self, Links, Place, Step};
-use super::copy::{JOBS_DEFAULT, JOBS_MAX};
+use super::copy::{JOBS_DEFAULT, JOBS_MAX, SMALL_JOBS_DEFAULT};
 use super::entry::join;
 use crate::failure::{Context, Failure, Result};
 use crate::progress::Progress;
@@ -33,10 +35,9 @@ pub(crate) struct PutArgs {
     /// Copy directories with all that is in them
     #[arg(short, long)]
     recursive: bool,
-    /// Files in flight
-    #[arg(long, value_name = "N", default_value_t = JOBS_DEFAULT)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
-    jobs: u16,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
+    #[arg(help = format!("Files in flight [default: {JOBS_DEFAULT}, {SMALL_JOBS_DEFAULT} of small ones]"))]
+    jobs: Option<u16>,
     /// What to do with symbolic links in trees
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     links: Links,
@@ -55,6 +56,8 @@ struct Shop {
     client: Client,
     replication: u8,
     progress: Progress,
+    /// Files that are not small take turns: each may hold a few MiB.
+    large: Arc<Semaphore>,
 }
 
 pub(crate) async fn run(args: &PutArgs, client: &Client) -> Result<()> {
@@ -68,9 +71,13 @@ pub(crate) async fn run(args: &PutArgs, client: &Client) -> Result<()> {
         sources: sources.len(),
     };
     let progress = Progress::begin(total(sources));
-    let mut tally = Tally::new(args.jobs, progress.clone());
-    let shop =
-        Shop { client: client.clone(), replication: args.replication.unwrap_or(0), progress };
+    let mut tally = Tally::new(args.jobs.unwrap_or(SMALL_JOBS_DEFAULT), progress.clone());
+    let shop = Shop {
+        client: client.clone(),
+        replication: args.replication.unwrap_or(0),
+        progress,
+        large: Arc::new(Semaphore::new(usize::from(args.jobs.unwrap_or(JOBS_DEFAULT)))),
+    };
     for source in sources {
         if let Err(failure) = put(args, source, target, &destination, &shop, &mut tally).await {
             tally.problem(&failure.during(source.display()))?;
@@ -203,6 +210,8 @@ async fn upload(shop: Shop, source: Option<PathBuf>, target: String) -> Result<(
         Some(path) => Pieces::of_file(path).await.during(reading)?,
         None => Pieces::of_stdin(),
     };
+    // Nobody closes it.
+    let _turn = if pieces.is_small() { None } else { shop.large.acquire().await.ok() };
     let options = UploadOptions {
         replication: shop.replication,
         attributes: pieces.attributes,

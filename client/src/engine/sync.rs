@@ -22,7 +22,7 @@ const ATTEMPT: Duration = Duration::from_secs(20);
 
 impl Engine {
     /// Returns when everything acknowledged of a chunk is on disk on every replica; the chunk's length if its primary
-    /// told it. `known` is where it is, if the master has just said so.
+    /// told it. `known` is where it is, if the master has just said so; a lease that is remembered will do as well.
     pub(crate) async fn sync_chunk(
         &self,
         file: FileId,
@@ -32,7 +32,7 @@ impl Engine {
     ) -> Result<Option<u64>> {
         let deadline = self.deadline();
         let mut session = Session::new(self.seed());
-        if let Some(chunk) = known {
+        if let Some(chunk) = known.or_else(|| self.leased(file, index)) {
             session.on(Event::Located(Ok(Some(chunk))));
         }
         while Instant::now() < deadline {
@@ -58,6 +58,13 @@ impl Engine {
             session.on(event);
         }
         Err(self.timed_out(doing, session.last(), false))
+    }
+
+    /// Where a chunk is that this client has a lease of. A primary that is none any more refuses, for some member of its
+    /// version has gone on.
+    fn leased(&self, file: FileId, index: ChunkIndex) -> Option<ChunkLocation> {
+        let known = self.remembered(|cache, now| cache.chunk(now, file, index));
+        known.flatten().filter(|chunk| chunk.primary.is_some())
     }
 
     async fn ask_sync(

@@ -17,6 +17,8 @@ use crate::failure::{Context, Failure, Result};
 
 /// Bytes read at once: one frame of the data plane.
 const PIECE_BYTES: u64 = 1 << 20;
+/// Files up to here are read as a whole when they are opened.
+const SMALL_BYTES: u64 = 64 << 10;
 /// Pieces read ahead of the network.
 const PIECES_AHEAD: usize = 4;
 /// Permission bits of "executable" by anybody.
@@ -27,39 +29,81 @@ pub(crate) struct Pieces {
     /// Its length, if that is certain.
     pub(crate) length: Option<u64>,
     pub(crate) attributes: Attributes,
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    source: Source,
+}
+
+enum Source {
+    /// All of it is here: no thread is worth so little.
+    Whole(Option<io::Result<Bytes>>),
+    /// Nobody asked for it yet.
+    Waiting(File),
+    Read(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 impl Pieces {
     /// Opens a file.
     pub(crate) async fn of_file(path: PathBuf) -> io::Result<Self> {
-        let opened = tokio::task::spawn_blocking(move || {
-            let file = File::open(path)?;
-            let metadata = file.metadata()?;
-            Ok::<_, io::Error>((file, metadata))
-        });
-        let (file, metadata) = opened.await.map_err(io::Error::other)??;
+        tokio::task::spawn_blocking(move || Self::open(&path)).await.map_err(io::Error::other)?
+    }
+
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
         if metadata.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         // The length of pipes, devices and files made up by the kernel says nothing.
         let length = Some(metadata.len()).filter(|bytes| metadata.is_file() && *bytes > 0);
-        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        tokio::task::spawn_blocking(move || read_into(file, length, &sender));
-        Ok(Self { length, attributes: attributes(&metadata), pieces })
+        let source = match length {
+            Some(length) if length <= SMALL_BYTES => {
+                Source::Whole(Some(read_whole(&mut file, length)))
+            }
+            _ => Source::Waiting(file),
+        };
+        Ok(Self { length, attributes: attributes(&metadata), source })
     }
 
     /// Reads stdin. Its thread is not waited for: it may stand in a read for ever.
     pub(crate) fn of_stdin() -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         std::thread::spawn(move || read_into(io::stdin().lock(), None, &sender));
-        Self { length: None, attributes: Attributes::default(), pieces }
+        Self { length: None, attributes: Attributes::default(), source: Source::Read(pieces) }
+    }
+
+    /// Whether it takes no more memory than its few bytes.
+    pub(crate) fn is_small(&self) -> bool {
+        matches!(self.source, Source::Whole(_))
     }
 
     /// The next bytes; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
-        self.pieces.recv().await
+        loop {
+            match &mut self.source {
+                Source::Whole(bytes) => return bytes.take(),
+                Source::Read(pieces) => return pieces.recv().await,
+                Source::Waiting(_) => {}
+            }
+            let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+            if let Source::Waiting(file) = std::mem::replace(&mut self.source, Source::Read(pieces))
+            {
+                let length = self.length;
+                tokio::task::spawn_blocking(move || read_into(file, length, &sender));
+            }
+        }
     }
+}
+
+/// All `length` bytes.
+fn read_whole(from: &mut impl Read, length: u64) -> io::Result<Bytes> {
+    let bytes = read_piece(from, length)?;
+    if (bytes.len() as u64) < length {
+        return Err(shrank());
+    }
+    Ok(bytes)
+}
+
+fn shrank() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it shrank while it was read")
 }
 
 /// Reads to the end, or to `length`; ends early when nobody listens any more.
@@ -82,9 +126,8 @@ fn read_into(mut from: impl Read, length: Option<u64>, sender: &mpsc::Sender<io:
 /// The end came: too early if a length was promised.
 fn shrunk(length: Option<u64>, sender: &mpsc::Sender<io::Result<Bytes>>) {
     if length.is_some() {
-        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it shrank while it was read");
         // Without a listener there is nobody to tell.
-        let _ = sender.blocking_send(Err(error));
+        let _ = sender.blocking_send(Err(shrank()));
     }
 }
 
@@ -185,7 +228,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         let limit = usize::try_from(PIECE_BYTES).unwrap();
-        for length in [0, 1, limit - 1, limit, limit + 1] {
+        let small = usize::try_from(SMALL_BYTES).unwrap();
+        for length in [0, 1, small, small + 1, limit - 1, limit, limit + 1] {
             let bytes: Vec<u8> = (0..length).map(|i| i.to_le_bytes()[0]).collect();
             fs::write(&path, &bytes).unwrap();
             let pieces = Pieces::of_file(path.clone()).await.unwrap();
@@ -206,6 +250,9 @@ mod tests {
         assert_eq!(read(3).unwrap(), [Bytes::from("123")]);
         assert_eq!(read(5).unwrap(), [Bytes::from("12345")]);
         assert_eq!(read(6).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let whole = |length| read_whole(&mut &b"12345"[..], length);
+        assert_eq!(whole(3).unwrap(), Bytes::from("123"));
+        assert_eq!(whole(6).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
