@@ -71,9 +71,11 @@ fn run(jobs: &Receiver<Job>, store: &Store, driver: &DriverHandle) {
 }
 
 /// What waited, by what can be done together. For each replica the order of its jobs is kept: only its first one is
-/// in a group, and the groups come before the rest.
+/// in a group or among the versions, and those come before the rest.
 #[derive(Debug, Default)]
 struct Batch {
+    /// A lease waits for them: they are first, and wait for no group.
+    versions: Vec<Job>,
     births: Vec<(Job, (ChunkHandle, ChunkVersion))>,
     flushes: Vec<(Job, Flush)>,
     rest: Vec<Job>,
@@ -87,6 +89,7 @@ impl Batch {
             let handle = job.handle;
             match job.op {
                 _ if !seen.insert(handle) => batch.rest.push(job),
+                StoreOp::SetVersion { .. } => batch.versions.push(job),
                 StoreOp::Create { version, .. } => batch.births.push((job, (handle, version))),
                 StoreOp::Flush { committed_length, clean } => {
                     batch.flushes.push((job, Flush { handle, committed_length, clean }));
@@ -99,14 +102,21 @@ impl Batch {
 
     /// Says of each what came of it as soon as that is known.
     fn carry_out(self, store: &Store, mut done: impl FnMut(Job, Result<u32, StoreError>)) {
-        let (jobs, flushes): (Vec<_>, Vec<_>) = self.flushes.into_iter().unzip();
-        for (job, result) in jobs.into_iter().zip(store.flush_many(&flushes)) {
-            done(job, result.map(|()| 0));
+        for job in self.versions {
+            let result = carry_out(store, job.handle, job.op);
+            done(job, result);
         }
         let (jobs, births): (Vec<_>, Vec<_>) = self.births.into_iter().unzip();
         for (job, result) in jobs.into_iter().zip(store.give_birth(&births)) {
             done(job, result.map(|()| 0));
         }
+        let (jobs, flushes): (Vec<_>, Vec<_>) = self.flushes.into_iter().unzip();
+        let mut jobs: Vec<_> = jobs.into_iter().map(Some).collect();
+        store.flush_many(&flushes, |index, result| {
+            if let Some(job) = jobs[index].take() {
+                done(job, result.map(|()| 0));
+            }
+        });
         for job in self.rest {
             let result = carry_out(store, job.handle, job.op);
             done(job, result);
@@ -172,10 +182,11 @@ mod tests {
             ticket: Ticket(ticket),
             op,
         });
-        let Batch { births, flushes, rest } = Batch::new(jobs);
+        let Batch { versions, births, flushes, rest } = Batch::new(jobs);
         let tickets = |jobs: Vec<Job>| jobs.iter().map(|job| job.ticket.0).collect::<Vec<_>>();
+        assert_eq!(tickets(versions), [2]);
         assert_eq!(tickets(births.into_iter().map(|(job, _)| job).collect()), [0, 3]);
         assert_eq!(tickets(flushes.into_iter().map(|(job, _)| job).collect()), [1]);
-        assert_eq!(tickets(rest), [2, 4, 5, 6, 7]);
+        assert_eq!(tickets(rest), [4, 5, 6, 7]);
     }
 }

@@ -130,6 +130,15 @@ impl Chunk {
         header.base == self.state().end
     }
 
+    /// So much a flush has to write, in bytes, as far as can be told without waiting for a header: of overwrites nobody knows.
+    pub(super) fn unsynced_bytes(&self) -> u64 {
+        if self.overwritten.load(Ordering::Acquire) {
+            return u64::MAX;
+        }
+        let state = self.state();
+        state.end.length.saturating_sub(state.durable_length)
+    }
+
     /// Applied length, in bytes.
     pub(super) fn applied_length(&self) -> u64 {
         self.applied.load(Ordering::Acquire)

@@ -19,8 +19,8 @@ pub(super) struct Written<'a> {
     new: Header,
 }
 
-impl Written<'_> {
-    /// Starts to write what [`Written::sync`] waits for, as far as it is little.
+impl<'a> Written<'a> {
+    /// Starts to write what its sync waits for, as far as it is little.
     pub(super) fn begin_sync(&self) {
         let (at, bytes) = self.new.slot();
         self.file.begin_sync(at, bytes.len() as u64);
@@ -34,8 +34,9 @@ impl Written<'_> {
         }
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    /// The file to sync.
+    pub(super) fn file(&self) -> &'a dyn File {
+        self.file
     }
 
     /// What came of the sync.

@@ -21,7 +21,20 @@ pub struct Flush {
     pub clean: bool,
 }
 
-type Opened = (Arc<Chunk>, Arc<dyn File>);
+/// At most so many share their syncs: the header of each is locked until its own sync is over.
+const GROUP_MAX: usize = 64;
+/// So much may be waiting to be written in a group of several, in bytes. Who waits for a little replica of it (an overwrite of
+/// one that was only appended to does) waits for no more than that.
+const GROUP_BYTES_MAX: u64 = 8 << 20;
+
+/// One of a group, and its place in what was asked for.
+struct Wanted {
+    index: usize,
+    flush: Flush,
+    chunk: Arc<Chunk>,
+    file: Arc<dyn File>,
+    unsynced_bytes: u64,
+}
 
 impl Store {
     /// Data, checksums and the committed length are on disk when this returns. Mutations go on meanwhile, from other
@@ -42,59 +55,108 @@ impl Store {
     }
 
     fn flush_one(&self, flush: Flush) -> Result<(), StoreError> {
-        self.flush_many(&[flush]).pop().unwrap_or(Err(StoreError::NotFound(flush.handle)))
+        let mut flushed = Err(StoreError::NotFound(flush.handle));
+        self.flush_many(&[flush], |_, result| flushed = result);
+        flushed
     }
 
-    /// As [`Store::flush`] and [`Store::mark_clean`] of each, which are of different chunks. Gives what came of each,
-    /// in their order.
+    /// As [`Store::flush`] and [`Store::mark_clean`] of each, which are of different chunks. `done` is told the place of each
+    /// and what came of it, as soon as that is known: those with little to write come first. It must not wait for a
+    /// replica: headers of others may be locked.
     ///
     /// # Errors
     /// `Fatal` when a sync fails.
     ///
     /// # Panics
     /// When a chunk is named twice: its second flush would wait for its first.
-    pub fn flush_many(&self, flushes: &[Flush]) -> Vec<Result<(), StoreError>> {
+    pub fn flush_many(
+        &self,
+        flushes: &[Flush],
+        mut done: impl FnMut(usize, Result<(), StoreError>),
+    ) {
         let mut handles: Vec<_> = flushes.iter().map(|flush| flush.handle).collect();
         handles.sort_unstable();
         assert!(handles.windows(2).all(|two| two[0] != two[1]), "a chunk is flushed twice at once");
-        let mut results: Vec<_> = flushes
-            .iter()
-            .map(|flush| self.chunk(flush.handle).map(|open| (*flush, open)))
-            .collect();
-        write_all(&mut results, |flush, (chunk, file)| match flush.clean {
-            true if chunk.is_flushed() => Ok(None),
-            _ => chunk.begin_flush(&**file, flush.committed_length),
-        });
-        write_all(&mut results, |flush, (chunk, file)| match flush.clean {
-            true => chunk.begin_clean(&**file, flush.committed_length),
-            false => Ok(None),
-        });
-        results.into_iter().map(|result| result.map(drop)).collect()
+        let mut all = Vec::new();
+        for (index, flush) in flushes.iter().enumerate() {
+            match self.chunk(flush.handle) {
+                Ok((chunk, file)) => {
+                    let unsynced_bytes = chunk.unsynced_bytes();
+                    all.push(Wanted { index, flush: *flush, chunk, file, unsynced_bytes });
+                }
+                Err(error) => done(index, Err(error)),
+            }
+        }
+        all.sort_by_key(|wanted| wanted.unsynced_bytes);
+        let mut rest = &all[..];
+        while !rest.is_empty() {
+            let (group, others) = rest.split_at(group_length(rest));
+            flush_group(group, &mut done);
+            rest = others;
+        }
     }
 }
 
-/// Writes a header of each that is good and wants one, then syncs all of them together.
-fn write_all(
-    all: &mut [Result<(Flush, Opened), StoreError>],
-    begin: impl for<'a> Fn(&Flush, &'a Opened) -> Result<Option<Written<'a>>, StoreError>,
+/// How many of the first ones are flushed together; one that is too large is so alone.
+fn group_length(all: &[Wanted]) -> usize {
+    let mut bytes = 0_u64;
+    let fits = |wanted: &&Wanted| {
+        bytes = bytes.saturating_add(wanted.unsynced_bytes);
+        bytes <= GROUP_BYTES_MAX
+    };
+    all.iter().take(GROUP_MAX).take_while(fits).count().max(1)
+}
+
+fn flush_group(group: &[Wanted], done: &mut impl FnMut(usize, Result<(), StoreError>)) {
+    let mut flushed = Vec::new();
+    write_all(group.iter(), Wanted::begin_flush, |wanted, result| match result {
+        Ok(()) if wanted.flush.clean => flushed.push(wanted),
+        result => done(wanted.index, result),
+    });
+    write_all(flushed.into_iter(), Wanted::begin_clean, |wanted, result| {
+        done(wanted.index, result);
+    });
+}
+
+impl Wanted {
+    fn begin_flush(&self) -> Result<Option<Written<'_>>, StoreError> {
+        if self.flush.clean && self.chunk.is_flushed() {
+            return Ok(None);
+        }
+        self.chunk.begin_flush(&*self.file, self.flush.committed_length)
+    }
+
+    fn begin_clean(&self) -> Result<Option<Written<'_>>, StoreError> {
+        self.chunk.begin_clean(&*self.file, self.flush.committed_length)
+    }
+}
+
+/// Writes a header of each that wants one, then syncs all of them together. The header of each is free, and `done` told,
+/// when its own sync is over.
+fn write_all<'a>(
+    group: impl Iterator<Item = &'a Wanted>,
+    begin: impl Fn(&'a Wanted) -> Result<Option<Written<'a>>, StoreError>,
+    mut done: impl FnMut(&'a Wanted, Result<(), StoreError>),
 ) {
-    let mut failed = Vec::new();
     let mut written = Vec::new();
-    for (index, one) in all.iter().enumerate() {
-        let Ok((flush, opened)) = one else { continue };
-        match begin(flush, opened) {
-            Ok(header) => written.extend(header.map(|header| (index, header))),
-            Err(error) => failed.push((index, error)),
+    for wanted in group {
+        match begin(wanted) {
+            Ok(Some(header)) => written.push(Some((wanted, header))),
+            Ok(None) => done(wanted, Ok(())),
+            Err(error) => done(wanted, Err(error)),
         }
     }
     if written.len() > 1 {
-        written.iter().for_each(|(_, header)| header.begin_sync());
+        written.iter().flatten().for_each(|(_, header)| header.begin_sync());
     }
-    let synced = sync::all(&written, |(_, header)| header.sync());
-    for ((index, header), synced) in written.into_iter().zip(synced) {
-        failed.extend(header.end(synced).err().map(|error| (index, error)));
-    }
-    for (index, error) in failed {
-        all[index] = Err(error);
-    }
+    let files: Vec<&dyn File> = written.iter().flatten().map(|(_, header)| header.file()).collect();
+    sync::each(
+        &files,
+        |file| file.sync_data(),
+        |index, synced| {
+            if let Some((wanted, header)) = written[index].take() {
+                done(wanted, header.end(synced));
+            }
+        },
+    );
 }

@@ -7,6 +7,7 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 
 use super::model::{config, open, pattern};
+use super::tear::TearFs;
 use super::world::is_off;
 use crate::store::{Flush, Found, Payload, Store, StoreConfig, StoreError};
 
@@ -26,6 +27,12 @@ fn length(handle: ChunkHandle) -> u64 {
 fn flushes(clean: impl Fn(ChunkHandle) -> bool) -> Vec<Flush> {
     let flush = |handle| Flush { handle, committed_length: length(handle), clean: clean(handle) };
     HANDLES.map(flush).to_vec()
+}
+
+fn flush_many(store: &Store, flushes: &[Flush]) -> Vec<Result<(), StoreError>> {
+    let mut results: Vec<_> = flushes.iter().map(|_| None).collect();
+    store.flush_many(flushes, |index, result| assert!(results[index].replace(result).is_none()));
+    results.into_iter().map(Option::unwrap).collect()
 }
 
 fn fill(store: &Store) {
@@ -94,13 +101,13 @@ fn what_was_flushed_in_a_batch_outlives_a_crash_on_every_replica() {
             assert!(store.give_birth(&births()).iter().all(Result::is_ok));
             fill(&store);
             if flushed_before {
-                assert!(store.flush_many(&flushes(|_| false)).iter().all(Result::is_ok));
+                assert!(flush_many(&store, &flushes(|_| false)).iter().all(Result::is_ok));
             }
             store
         };
         // One is not to become clean.
         let ends = |handle: ChunkHandle| clean && handle.0 != 2;
-        let act = |store: &Store| store.flush_many(&flushes(ends));
+        let act = |store: &Store| flush_many(store, &flushes(ends));
         at_every_crash(prepare, act, |what, done, store, _| {
             for (handle, done) in HANDLES.into_iter().zip(done) {
                 let replica = store.replica(handle).unwrap();
@@ -131,7 +138,7 @@ fn one_that_cannot_be_born_or_flushed_keeps_no_other_from_it() {
     assert_eq!(born.iter().map(exists).collect::<Vec<_>>(), [false, true, false, false]);
     assert_eq!(born.iter().filter(|result| result.is_ok()).count(), 3);
     store.delete(HANDLES[2], VERSION).unwrap();
-    let flushed = store.flush_many(&flushes(|_| true));
+    let flushed = flush_many(&store, &flushes(|_| true));
     let missing = |result: &Result<(), _>| matches!(result, Err(StoreError::NotFound(_)));
     assert_eq!(flushed.iter().map(missing).collect::<Vec<_>>(), [false, false, true, false]);
     assert!(
@@ -139,4 +146,55 @@ fn one_that_cannot_be_born_or_flushed_keeps_no_other_from_it() {
             .iter()
             .all(|handle| store.replica(*handle).is_ok_and(|r| r.clean) == (*handle != HANDLES[2]))
     );
+}
+
+/// Neither its result nor an overwrite, which needs its header, waits for the sync of another one.
+#[test]
+fn a_replica_of_a_batch_waits_for_no_sync_but_its_own() {
+    let disk = TearFs::new(SimFs::new(1));
+    let (store, _) = open(disk.clone()).unwrap();
+    let handles: Vec<_> = (1..=16).map(ChunkHandle).collect();
+    let data = Payload::compute(pattern(1, 100), 0);
+    for handle in &handles {
+        store.create(*handle, VERSION).unwrap();
+        store.write(*handle, 0, &data).unwrap();
+    }
+    let flush =
+        |handle: &ChunkHandle| Flush { handle: *handle, committed_length: 100, clean: false };
+    let flushes: Vec<_> = handles.iter().map(flush).collect();
+    disk.hold_one_sync();
+    let mut count = 0;
+    store.flush_many(&flushes, |index, result| {
+        result.unwrap();
+        store.write(handles[index], 10, &data).unwrap();
+        count += 1;
+        if count == handles.len() - 1 {
+            disk.hold_syncs(false);
+        }
+    });
+    assert_eq!(count, handles.len());
+    assert!(handles.iter().all(|handle| store.replica(*handle).unwrap().overwritten));
+}
+
+/// Its sync is long: others do not wait for it.
+#[test]
+fn one_with_much_to_write_is_flushed_alone_and_last() {
+    let (store, _) = open(SimFs::new(1)).unwrap();
+    let data = Payload::compute(pattern(1, 100), 0);
+    for handle in HANDLES {
+        store.create(handle, VERSION).unwrap();
+        store.write(handle, 0, &data).unwrap();
+    }
+    // Nobody knows how much was overwritten.
+    store.write(HANDLES[0], 0, &data).unwrap();
+    let mut order = Vec::new();
+    store.flush_many(&flushes(|_| false), |index, result| {
+        result.unwrap();
+        order.push(index);
+        if order.len() == 3 {
+            // Its header is not locked yet.
+            store.flush(HANDLES[0], 50).unwrap();
+        }
+    });
+    assert_eq!(order, [1, 2, 3, 0]);
 }

@@ -23,6 +23,8 @@ pub(super) struct TearFs {
 #[derive(Debug, Default)]
 struct Gate {
     closed: bool,
+    /// So many may wait; more go through.
+    waiting_max: usize,
     waiting: usize,
 }
 
@@ -47,7 +49,17 @@ impl TearFs {
 
     /// From now on, or no longer, syncs wait.
     pub(super) fn hold_syncs(&self, hold: bool) {
-        self.gate.0.lock().unwrap().closed = hold;
+        self.hold(hold, usize::MAX);
+    }
+
+    /// The next sync waits, and no other one.
+    pub(super) fn hold_one_sync(&self) {
+        self.hold(true, 1);
+    }
+
+    fn hold(&self, closed: bool, waiting_max: usize) {
+        let mut gate = self.gate.0.lock().unwrap();
+        (gate.closed, gate.waiting_max) = (closed, waiting_max);
         self.gate.1.notify_all();
     }
 
@@ -59,6 +71,9 @@ impl TearFs {
 
     fn pass_gate(&self) {
         let mut gate = self.gate.0.lock().unwrap();
+        if gate.waiting >= gate.waiting_max {
+            return;
+        }
         gate.waiting += 1;
         self.gate.1.notify_all();
         let mut gate = self.gate.1.wait_while(gate, |gate| gate.closed).unwrap();
