@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gfs_durable::fs::File;
-use gfs_protocol::checksum::crc32c;
+use gfs_protocol::checksum::{self, crc32c};
 use gfs_types::limits::BLOCK_BYTES;
 
-use super::chunk::{Chunk, read_block};
+use super::chunk::Chunk;
 use super::layout::{DATA_AT, End};
 use super::{Checksums, ReadPlan, StoreError, table};
 
@@ -99,14 +99,20 @@ impl Chunk {
         range: &Range<u64>,
         end: End,
     ) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = Vec::new();
         let first = range.start / BLOCK_BYTES;
-        for block in first..range.end.div_ceil(BLOCK_BYTES) {
-            let read = read_block(file, block, end).map_err(|error| self.io(error))?;
-            if crc32c(&read.bytes) != read.stored {
+        let last = range.end.div_ceil(BLOCK_BYTES);
+        let start = first * BLOCK_BYTES;
+        let length = (last * BLOCK_BYTES).min(end.length).saturating_sub(start);
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        let io = |error| self.io(error);
+        file.read_exact_at(&mut bytes, DATA_AT + start).map_err(io)?;
+        let whole = (end.length / BLOCK_BYTES).min(last).saturating_sub(first);
+        let mut stored = table::read(file, first, whole).map_err(io)?;
+        stored.push(end.tail);
+        for ((block, bytes), stored) in (first..).zip(checksum::pieces(start, &bytes)).zip(stored) {
+            if crc32c(bytes) != stored {
                 return Err(self.damaged(format!("block {block} does not match its checksum")));
             }
-            bytes.extend_from_slice(&read.bytes);
         }
         let place = |at: u64| usize::try_from(at - first * BLOCK_BYTES).unwrap_or(usize::MAX);
         bytes.truncate(place(range.end));

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::gather::Gather;
-use super::verify::verify;
+use super::verify::Check;
 use super::{Answer, Call, IDLE};
 use crate::lock;
 use crate::retry::Failure;
@@ -241,18 +241,20 @@ async fn receive_one(
     let Head::Reply(head) = head else {
         return Err(broken("a server does not ask"));
     };
-    let payload = read_payload(input, header.payload_bytes as usize).await?;
+    let mut check = Check::new(&head.reply.result, header.payload_bytes as usize, &head.checksums);
+    let payload = read_payload(input, header.payload_bytes as usize, &mut check).await?;
+    let good = check.end();
     let waiting = lock(pending).as_mut().and_then(|waiting| waiting.remove(&head.id));
     if let Some((reply, _)) = waiting {
         // The caller may have given up meanwhile.
-        let _ = reply.send(answer(head, payload));
+        let _ = reply.send(answer(head, payload, good));
     }
     Ok(true)
 }
 
-fn answer(head: ReplyHead, payload: Bytes) -> Result<Answer, Failure> {
+fn answer(head: ReplyHead, payload: Bytes, good: Result<(), String>) -> Result<Answer, Failure> {
     let response = head.reply.result.map_err(Failure::Refused)?;
-    verify(&response, &payload, &head.checksums).map_err(|what| {
+    good.map_err(|what| {
         Failure::Mismatch(format!("bytes do not match their stored checksum: {what}"))
     })?;
     Ok(Answer { response, payload })
@@ -275,10 +277,11 @@ async fn read_head(
     Ok(Some((header, head)))
 }
 
-/// The payload's length was checked with the header.
+/// The payload's length was checked with the header. Blocks are checked as they come, while they are in the cache.
 async fn read_payload(
     input: &mut (impl AsyncRead + Unpin),
     length: usize,
+    check: &mut Check<'_>,
 ) -> std::io::Result<Bytes> {
     let mut payload = BytesMut::with_capacity(length);
     let mut limited = input.take(length as u64);
@@ -286,6 +289,7 @@ async fn read_payload(
         if limited.read_buf(&mut payload).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
+        check.look(&payload);
     }
     Ok(payload.freeze())
 }

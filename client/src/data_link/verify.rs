@@ -1,55 +1,120 @@
 //! Whether a payload is what was stored.
 
-use gfs_protocol::checksum::{blocks, count, crc32c};
+use gfs_protocol::checksum::{count, crc32c};
+use gfs_types::limits::BLOCK_BYTES;
 use gfs_types::message::data::DataResponse;
 
-/// Checks a reply's payload against the checksums of its frame.
-///
-/// # Errors
-/// Which block does not match.
-pub(super) fn verify(
-    response: &DataResponse,
-    payload: &[u8],
-    checksums: &[u32],
-) -> Result<(), String> {
-    let (offset, own) = match response {
-        DataResponse::Bytes { offset, own_checksum, .. } => (*offset, *own_checksum),
-        _ => (0, false),
-    };
-    if let DataResponse::Bytes { length, .. } = response
-        && *length != payload.len() as u64
-    {
-        return Err(format!("{} bytes came, {length} were announced", payload.len()));
+/// Checks a payload against the checksums of its frame while it comes in, block by block.
+#[derive(Debug)]
+pub(super) struct Check<'a> {
+    /// Where the payload stands in the chunk.
+    offset: u64,
+    length: usize,
+    /// One checksum for all of it, not one for each block.
+    own: bool,
+    checksums: &'a [u32],
+    /// Bytes and blocks that were checked.
+    checked: usize,
+    blocks: usize,
+    good: Result<(), String>,
+}
+
+impl<'a> Check<'a> {
+    /// For a payload of so many bytes that belongs to this reply.
+    pub(super) fn new(
+        reply: &Result<DataResponse, gfs_types::Error>,
+        length: usize,
+        checksums: &'a [u32],
+    ) -> Self {
+        let (offset, own) = match reply {
+            Ok(DataResponse::Bytes { offset, own_checksum, .. }) => (*offset, *own_checksum),
+            _ => (0, false),
+        };
+        let good = fits(reply, offset, own, length as u64, checksums.len() as u64);
+        Self { offset, length, own, checksums, checked: 0, blocks: 0, good }
     }
-    if payload.is_empty() {
-        return Ok(());
-    }
-    if own {
-        let good = checksums.len() == 1 && checksums[0] == crc32c(payload);
-        return if good { Ok(()) } else { Err(format!("the range at {offset} of the chunk")) };
-    }
-    if count(offset, payload.len() as u64) != checksums.len() as u64 {
-        return Err(format!("{} checksums came with {} bytes", checksums.len(), payload.len()));
-    }
-    let found = blocks(offset, payload);
-    match found.iter().zip(checksums).position(|(found, stored)| found != stored) {
-        None => Ok(()),
-        Some(block) => {
-            let at = offset + block as u64 * gfs_types::limits::BLOCK_BYTES;
-            Err(format!(
-                "the block at {at} of the chunk: stored {:08x}, found {:08x}",
-                checksums[block], found[block]
-            ))
+
+    /// Looks at what came since the last time; `payload` is all that came.
+    pub(super) fn look(&mut self, payload: &[u8]) {
+        while self.good.is_ok() && self.checked < self.length {
+            // Wrapping: the offset is what a peer says.
+            let at = self.offset.wrapping_add(self.checked as u64);
+            let end = self.block_end(at);
+            let Some(block) = payload.get(self.checked..end) else { return };
+            let (stored, found) = (self.checksums[self.blocks], crc32c(block));
+            if stored != found {
+                let what = if self.own { "range" } else { "block" };
+                self.good = Err(format!(
+                    "the {what} at {at} of the chunk: stored {stored:08x}, found {found:08x}"
+                ));
+            }
+            self.checked = end;
+            self.blocks += 1;
         }
     }
+
+    /// The verdict over the whole payload.
+    ///
+    /// # Errors
+    /// Which block does not match.
+    pub(super) fn end(self) -> Result<(), String> {
+        self.good
+    }
+
+    /// Where in the payload the block ends that begins at `at` of the chunk.
+    fn block_end(&self, at: u64) -> usize {
+        if self.own {
+            return self.length;
+        }
+        let left = usize::try_from(BLOCK_BYTES - at % BLOCK_BYTES).unwrap_or(usize::MAX);
+        self.length.min(self.checked.saturating_add(left))
+    }
+}
+
+/// Whether there are as many bytes and checksums as there should be.
+fn fits(
+    reply: &Result<DataResponse, gfs_types::Error>,
+    offset: u64,
+    own: bool,
+    bytes: u64,
+    checksums: u64,
+) -> Result<(), String> {
+    if let Ok(DataResponse::Bytes { length, .. }) = reply
+        && *length != bytes
+    {
+        return Err(format!("{bytes} bytes came, {length} were announced"));
+    }
+    let expected = if own { u64::from(bytes > 0) } else { count(offset, bytes) };
+    if bytes > 0 && checksums != expected {
+        return Err(format!("{checksums} checksums came with {bytes} bytes"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gfs_protocol::checksum::blocks;
 
     fn bytes(offset: u64, length: u64, own_checksum: bool) -> DataResponse {
         DataResponse::Bytes { offset, length, committed_length: 1 << 20, own_checksum }
+    }
+
+    /// The verdict however the bytes come.
+    fn verify(response: &DataResponse, payload: &[u8], checksums: &[u32]) -> Result<(), String> {
+        let verdict = |step: usize| {
+            let reply = Ok(response.clone());
+            let mut check = Check::new(&reply, payload.len(), checksums);
+            for came in (0..payload.len()).step_by(step).chain([payload.len()]) {
+                check.look(&payload[..came]);
+            }
+            check.end()
+        };
+        let whole = verdict(usize::MAX);
+        for step in [999, 65_536, 70_000] {
+            assert_eq!(verdict(step), whole);
+        }
+        whole
     }
 
     #[test]
