@@ -1,10 +1,10 @@
 //! Writing a file from front to back, several pieces in flight.
 
 use bytes::{Bytes, BytesMut};
-use gfs_types::limits::FRAME_BYTES_MAX;
+use gfs_types::limits::{FRAME_BYTES_MAX, INLINE_BYTES_MAX};
 use gfs_types::message::client::{Attributes, LeaseTarget};
 use gfs_types::region::ChunkIndex;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 
 use crate::engine::{MutationOf, Order};
@@ -94,9 +94,9 @@ impl Writer {
     pub async fn flush(&mut self) -> Result<()> {
         self.check()?;
         if !self.buffer.is_empty() {
-            self.wait_below(self.file.engine().options.write_window).await?;
+            let place = self.place(self.buffer.len()).await?;
             let piece = self.buffer.split().freeze();
-            self.start(piece);
+            self.start(piece, place);
         }
         self.wait_below(1).await
     }
@@ -124,13 +124,28 @@ impl Writer {
     }
 
     async fn launch(&mut self, piece: Bytes) -> Result<()> {
-        self.wait_below(self.file.engine().options.write_window).await?;
-        self.start(piece);
+        let place = self.place(piece.len()).await?;
+        self.start(piece, place);
         Ok(())
     }
 
+    /// Waits until a piece of so many bytes may go on its way: while this writer's window is full, and from its second
+    /// piece on while all writers of this client together have enough on their way.
+    async fn place(&mut self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>> {
+        let engine = std::sync::Arc::clone(self.file.engine());
+        self.wait_below(engine.options.write_window).await?;
+        if self.pieces.is_empty() || bytes as u64 <= INLINE_BYTES_MAX {
+            return Ok(None);
+        }
+        tokio::select! {
+            place = std::sync::Arc::clone(&engine.pieces).acquire_owned() => Ok(place.ok()),
+            // The first of its pieces needs no place.
+            done = self.wait_below(1) => done.map(|()| None),
+        }
+    }
+
     /// Sends a piece on its way; it ends at `offset`.
-    fn start(&mut self, piece: Bytes) {
+    fn start(&mut self, piece: Bytes, place: Option<OwnedSemaphorePermit>) {
         let engine = std::sync::Arc::clone(self.file.engine());
         let begin = self.offset - piece.len() as u64;
         let (index, offset) = engine.chunk_size.locate(begin);
@@ -143,6 +158,7 @@ impl Writer {
             let deadline = engine.deadline();
             let written = engine.mutate(file.id(), of, piece, deadline, &doing).await?;
             file.acknowledged(&written);
+            drop(place);
             Ok(())
         });
         self.ask_ahead(index);

@@ -11,6 +11,7 @@ use fake::{CHUNK_BYTES, Cluster};
 use futures::{FutureExt, StreamExt};
 use gfs_client::{CreateOptions, ErrorKind, Options, RecordWriter, Submitted, UploadOptions};
 use gfs_types::ids::{ClusterUid, ServerUid};
+use gfs_types::limits::WRITE_PIECES_MAX;
 
 /// Bytes that differ everywhere.
 fn sample(length: u64) -> Bytes {
@@ -469,4 +470,31 @@ async fn an_upload_of_another_length_than_promised_does_not_appear() {
     assert_eq!(client.stat("/f").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(client.upload("/none/f", options).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(client.upload("/.gfs", options).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+#[tokio::test]
+async fn writers_share_what_is_on_its_way_and_none_waits_for_another_with_its_first_piece() {
+    let cluster = Cluster::start();
+    let client = cluster.client().await;
+    let count = 3 * WRITE_PIECES_MAX;
+    cluster.bytes().stalled = true;
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..count {
+        let file = client.create(format!("/{number}"), CreateOptions::default()).await.unwrap();
+        writers.spawn(async move {
+            let mut writer = file.writer(0);
+            writer.write(sample(4 * CHUNK_BYTES)).await.unwrap();
+            writer.flush().await.unwrap();
+        });
+    }
+    // Each with one, and as many as there are places: nothing was written yet.
+    while cluster.bytes().pushes < count + WRITE_PIECES_MAX {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    cluster.bytes().stalled = false;
+    while let Some(written) = writers.join_next().await {
+        written.unwrap();
+    }
+    let store = cluster.bytes();
+    assert_eq!((store.pushed_max, store.pushes), (count + WRITE_PIECES_MAX, 4 * count));
 }

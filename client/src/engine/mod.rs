@@ -6,15 +6,17 @@ mod mutate;
 pub(crate) mod read;
 mod sync;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
 use gfs_types::ids::{ChunkHandle, DataId};
+use gfs_types::limits::WRITE_PIECES_MAX;
 use gfs_types::message::data::Target;
 use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant as CoreInstant;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub(crate) use mutate::{Appended, MutationOf, Order};
@@ -38,6 +40,8 @@ pub(crate) struct Engine {
     pub(crate) data: DataLinks,
     pub(crate) chunk_size: ChunkSize,
     pub(crate) record_ways: Ways,
+    /// Places that the writers share, see [`WRITE_PIECES_MAX`].
+    pub(crate) pieces: Arc<Semaphore>,
     locations: Mutex<Locations>,
     data_client: u64,
     data_seq: AtomicU64,
@@ -61,6 +65,7 @@ impl Engine {
             data,
             chunk_size,
             record_ways: Ways::default(),
+            pieces: Arc::new(Semaphore::new(WRITE_PIECES_MAX)),
             locations: Mutex::default(),
             data_client: random,
             data_seq: AtomicU64::new(1),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gfs_protocol::checksum::blocks;
 use gfs_protocol::frame::{self, Head, Header, RequestHead};
@@ -26,6 +27,10 @@ pub(crate) struct Store {
     pub(crate) syncs: usize,
     pub(crate) pushes: usize,
     pub(crate) appends: usize,
+    /// Most pushes that were not written yet.
+    pub(crate) pushed_max: usize,
+    /// No write is answered.
+    pub(crate) stalled: bool,
     /// Refuse the next mutations so.
     pub(crate) refuse: Vec<ErrorKind>,
     /// Carry out the next so many mutations, then break the connection without an answer.
@@ -63,6 +68,11 @@ async fn serve(me: ServerUid, mut stream: TcpStream, store: Arc<Mutex<Store>>) {
         let bytes = match head {
             Head::Hello(hello) => greet(me, &hello, &store.lock().unwrap()),
             Head::Request(request) => {
+                while matches!(request.request, DataRequest::Write { .. })
+                    && store.lock().unwrap().stalled
+                {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 match answer(me, &request, payload, &mut store.lock().unwrap()) {
                     None => return,
                     Some((result, payload, sums)) => {
@@ -132,6 +142,7 @@ fn answer(
             assert_eq!(chain.len(), 2, "the client names the rest of the chain");
             store.pushes += 1;
             store.pushed.insert(*data, payload);
+            store.pushed_max = store.pushed_max.max(store.pushed.len());
             Ok(DataResponse::Done)
         }
         DataRequest::Write { offset, length, source } => {
@@ -175,12 +186,16 @@ impl Store {
         let bytes = match source {
             DataSource::Inline => payload,
             DataSource::Pushed(first) => {
-                let mut whole = Vec::new();
+                let (mut whole, mut names) = (Vec::new(), Vec::new());
                 let mut seq = first.seq;
                 while (whole.len() as u64) < length {
                     whole.extend(&self.pushed[&DataId { seq, ..first }]);
+                    names.push(seq);
                     seq += 1;
                 }
+                names
+                    .into_iter()
+                    .for_each(|seq| drop(self.pushed.remove(&DataId { seq, ..first })));
                 whole
             }
         };

@@ -103,6 +103,9 @@ pub const CLIENT_REQUESTS_MAX: usize = 256;
 /// Requests on their way on one of a client's four connections to a chunkserver, and twice as many where mutations go:
 /// so a client asks no more of it than it takes.
 pub const LANE_REQUESTS_MAX: usize = CLIENT_REQUESTS_MAX / 4;
+/// Pieces that all writers of a client together have on their way, beside the first piece of each: sixteen writers with four
+/// each had 64 MiB under way through every server, out of all caches, and wrote at half the rate of one.
+pub const WRITE_PIECES_MAX: usize = 8;
 /// Bytes of what a reader says about a replica that it found corrupt.
 pub const EVIDENCE_BYTES_MAX: usize = 4 << 10;
 /// Bytes inside requests of clients that a chunkserver holds until they are answered.
