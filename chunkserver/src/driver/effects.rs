@@ -9,13 +9,13 @@ use gfs_chunkserver_core::{
 use gfs_types::Error;
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::ChunkHandle;
-use gfs_types::limits::FRAME_BYTES_MAX;
+use gfs_types::limits::{FRAME_BYTES_MAX, INLINE_BYTES_MAX};
 use gfs_types::message::data::{DataResponse, DataSource, OrderKind};
 
 use super::flusher::{Job, end_process};
 use super::shard::{Shard, Slot, Unwritten};
 use super::{Answer, CopyWork, Payload, PeerBody, PeerMessage, PeerTicket, requests};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 impl Shard {
     /// Carries out effects and those of the steps that follow from them.
@@ -66,12 +66,24 @@ impl Shard {
         while let Some(slot) = self.slots.get_mut(&handle)
             && let Some(Unwritten { version, serial: first, write }) = slot.unwritten.take()
         {
-            let (last, write) = match (slot.core.join_writes(), write) {
+            let bytes_max = self.helper_bytes.unwrap_or(u64::MAX);
+            if self.helper_bytes.is_some()
+                && !is_quick(&self.shared.store, handle, write, bytes_max)
+            {
+                slot.unwritten = Some(Unwritten { version, serial: first, write });
+                self.left = true;
+                return;
+            }
+            let (last, write) = match (slot.core.join_writes(bytes_max), write) {
                 (Some((last, length)), LocalWrite::Bytes { offset, overwrite, .. }) => {
                     (last, LocalWrite::Bytes { offset, length, overwrite })
                 }
                 _ => (first, write),
             };
+            if let (Some(left), LocalWrite::Bytes { length, .. }) = (&mut self.helper_bytes, write)
+            {
+                *left = left.saturating_sub(length);
+            }
             let result = self.apply(handle, first..=last, write);
             let short_of_space = self.shared.store.is_short_of_space();
             if let Some(slot) = self.slots.get_mut(&handle) {
@@ -208,5 +220,16 @@ impl Shard {
     ) -> Option<Payload> {
         let slot: &Slot = self.slots.get(&handle)?;
         slot.data.get(&serial).filter(|_| with_data).cloned()
+    }
+}
+
+/// Whether whoever helps may do it: few bytes at the end of a replica that needs no sync for them.
+fn is_quick(store: &Store, handle: ChunkHandle, write: LocalWrite, bytes_max: u64) -> bool {
+    match write {
+        LocalWrite::Bytes { offset, length, overwrite } => {
+            let few = length <= INLINE_BYTES_MAX.min(bytes_max);
+            few && !overwrite && store.appends_without_sync(handle, offset)
+        }
+        LocalWrite::Zeros { .. } => false,
     }
 }

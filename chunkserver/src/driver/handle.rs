@@ -13,7 +13,7 @@ use gfs_types::time::Instant;
 
 use super::lane::Lane;
 use super::views::Views;
-use super::{Payload, PeerTicket, ReplyTo, Request};
+use super::{Payload, PeerTicket, ReplyTo, Request, Said};
 
 /// What comes to a shard.
 pub(super) enum Work {
@@ -39,6 +39,38 @@ pub(super) enum Work {
     /// To every replica: end your lease.
     GiveUpLeases,
     Stop,
+}
+
+impl Work {
+    /// The chunk of what whoever brought it may carry out: appends, orders, acknowledgements and commits, of few bytes. What they
+    /// have written is judged when it comes to that.
+    pub(super) fn small(&self) -> Option<ChunkHandle> {
+        match self {
+            Self::Request { target, request, .. } => is_small(request).then_some(target.handle),
+            Self::PeerAnswered { ticket, .. } => {
+                // Members that are found equal let mutations begin that waited, of any size.
+                (!matches!(ticket.said, Said::Equalise(_))).then_some(ticket.handle)
+            }
+            Self::Input { .. } | Self::StoreDone { .. } | Self::GiveUpLeases | Self::Stop => None,
+        }
+    }
+
+    /// As [`Input::is_of_mutations`] of what a core is told.
+    pub(super) fn is_of_mutations(&self) -> bool {
+        match self {
+            Self::Request { request, .. } => matches!(
+                request,
+                Request::Write { .. }
+                    | Request::Append { .. }
+                    | Request::Sync
+                    | Request::Order { .. }
+            ),
+            Self::PeerAnswered { ticket, result } => {
+                matches!(ticket.said, Said::Order(_)) && result.is_ok()
+            }
+            Self::Input { .. } | Self::StoreDone { .. } | Self::GiveUpLeases | Self::Stop => false,
+        }
+    }
 }
 
 /// The other end of a [`DriverHandle`], for [`Driver::start`](super::Driver::start).
@@ -173,7 +205,7 @@ fn answer_now(reply: ReplyTo, error: Error) {
     }
 }
 
-/// Whether it is carried out faster than handed over.
+/// Whether it is carried out faster than handed over, by its looks.
 fn is_small(request: &Request) -> bool {
     let is_short = |data: &Payload| data.length() <= INLINE_BYTES_MAX;
     match request {

@@ -2,13 +2,15 @@
 //!
 //! To hand work to a sleeping thread costs more than most of the work. So whoever brings something small carries it out itself if
 //! nobody else is at the shard, and all that others bring meanwhile; whoever finds the shard taken leaves its work in the queue and
-//! goes. The shard's own thread does what is large, what comes by itself, and what is left over.
+//! goes. The shard's own thread does what is large, what may wait for a disk, what comes by itself, and what is left over: whoever
+//! helps may be the one reader of a connection that many chunks share.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use gfs_types::limits::INLINE_BYTES_MAX;
 use gfs_types::time::Instant;
 
 use super::guard::EndsOnPanic;
@@ -17,8 +19,9 @@ use super::shard::Shard;
 
 /// Work that is taken before the batch is looked at as a whole.
 const BATCH_MAX: usize = 256;
-/// What a thread does for others before it leaves the rest to the shard's own.
+/// What a thread does for others before it leaves the rest to the shard's own: pieces of work, and bytes that are written.
 const HELP_MAX: usize = 64;
+const HELP_BYTES_MAX: u64 = 4 * INLINE_BYTES_MAX;
 /// A shard with nothing to do looks around this often.
 const IDLE: Duration = Duration::from_secs(1);
 /// The shard's own thread does not sleep.
@@ -69,55 +72,80 @@ impl Lane {
         None
     }
 
-    /// Works while there is something and nobody else does. Whoever holds the shard looks into the queue again after it let
-    /// go of it: what is put there before a failed attempt is not overlooked.
+    /// Works while there is something small at the head and nobody else works. Whoever holds the shard looks into the queue again
+    /// after it let go of it: what is put there before a failed attempt is not overlooked.
     pub(super) fn help(&self) {
-        let mut done = 0;
+        let (mut pieces, mut bytes) = (HELP_MAX, HELP_BYTES_MAX);
         while !lock(&self.queue).works.is_empty() {
-            if done >= HELP_MAX {
-                return self.ring();
-            }
-            let mut shard = match self.shard.try_lock() {
-                Ok(shard) => shard,
-                Err(TryLockError::Poisoned(shard)) => shard.into_inner(),
+            let mut place = match self.shard.try_lock() {
+                Ok(place) => place,
+                Err(TryLockError::Poisoned(place)) => place.into_inner(),
                 Err(TryLockError::WouldBlock) => return,
             };
-            if shard.is_none() {
+            let Some(shard) = &mut *place else { return self.ring() };
+            let _guard = EndsOnPanic;
+            shard.begin_help(bytes);
+            let goes_on = self.aid(shard, &mut pieces);
+            shard.settle();
+            self.wake_in_time(shard);
+            let left;
+            (left, bytes) = shard.end_help();
+            if left || !goes_on {
                 return self.ring();
             }
-            done += self.work(&mut shard, HELP_MAX);
         }
     }
 
-    /// A batch: works off what is there, then looks at what that changed. Gives how much it was.
-    fn work(&self, place: &mut Option<Shard>, most: usize) -> usize {
-        let _guard = EndsOnPanic;
+    /// Works off the head of the queue; false when something stands there that is for the shard's own thread.
+    fn aid(&self, shard: &mut Shard, pieces: &mut usize) -> bool {
+        // Nobody else takes from the queue meanwhile: what is put back stands where it stood.
+        while let Some(work) = self.next() {
+            if *pieces == 0 || !shard.may_help(&work) {
+                lock(&self.queue).works.push_front(work);
+                return false;
+            }
+            *pieces -= 1;
+            self.carry_out(shard, work);
+        }
+        true
+    }
+
+    /// A batch of the shard's own thread: works off what is there, then looks at what that changed. Gives how much it was.
+    fn work(&self, place: &mut Option<Shard>) -> usize {
         let Some(shard) = place else { return 0 };
         let mut taken = 0;
-        while taken < most {
-            // Let go of the queue before the work: it may bring more.
-            let next = lock(&self.queue).works.pop_front();
-            let Some(work) = next else { break };
-            match work {
-                Work::Stop => {
-                    *place = None;
-                    self.close();
-                    return taken;
-                }
-                work => {
-                    if matches!(work, Work::Request { .. }) {
-                        self.requests.fetch_sub(1, Ordering::Relaxed);
-                    }
-                    shard.take(work);
-                }
+        while taken < BATCH_MAX
+            && let Some(work) = self.next()
+        {
+            if matches!(work, Work::Stop) {
+                *place = None;
+                self.close();
+                return taken;
             }
+            self.carry_out(shard, work);
             taken += 1;
         }
         shard.settle();
+        taken
+    }
+
+    /// Lets go of the queue before the work: it may bring more.
+    fn next(&self) -> Option<Work> {
+        lock(&self.queue).works.pop_front()
+    }
+
+    fn carry_out(&self, shard: &mut Shard, work: Work) {
+        if matches!(work, Work::Request { .. }) {
+            self.requests.fetch_sub(1, Ordering::Relaxed);
+        }
+        shard.take(work);
+    }
+
+    /// Timers are for the shard's own thread.
+    fn wake_in_time(&self, shard: &Shard) {
         if shard.due().is_some_and(|at| at.nanos < self.sleeps_until.load(Ordering::Relaxed)) {
             self.ring();
         }
-        taken
     }
 
     /// What is left when the shard ends is dropped.
@@ -149,7 +177,7 @@ impl Lane {
             let due = {
                 let mut shard = lock(&self.shard);
                 self.sleeps_until.store(AWAKE, Ordering::Relaxed);
-                while self.work(&mut shard, BATCH_MAX) > 0 {}
+                while self.work(&mut shard) > 0 {}
                 let Some(shard) = &*shard else { return };
                 let due = shard.due();
                 let until = due.map_or(u64::MAX, |at| at.nanos);
@@ -172,3 +200,6 @@ impl Lane {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,10 @@ pub(super) struct Shard {
     timers: BTreeSet<(Instant, ChunkHandle)>,
     /// Replicas that the batch touched.
     touched: BTreeSet<ChunkHandle>,
+    /// Who is at work only helps, and may have so many bytes written yet. `None`: the shard's own thread.
+    pub(super) helper_bytes: Option<u64>,
+    /// Whoever helped left a write.
+    pub(super) left: bool,
 }
 
 impl Slot {
@@ -102,6 +106,8 @@ impl Shard {
             tokens: 0,
             timers: BTreeSet::new(),
             touched: BTreeSet::new(),
+            helper_bytes: None,
+            left: false,
         };
         for (handle, found) in found {
             let mut out = Vec::new();
@@ -121,6 +127,25 @@ impl Shard {
 
     pub(super) fn clock(&self) -> Clock {
         self.shared.clock
+    }
+
+    /// From here on nothing is done that others should not wait for.
+    pub(super) fn begin_help(&mut self, bytes: u64) {
+        self.helper_bytes = Some(bytes);
+    }
+
+    /// Whether something was left for the shard's own thread, and the bytes that may be written yet.
+    pub(super) fn end_help(&mut self) -> (bool, u64) {
+        (self.left, self.helper_bytes.take().unwrap_or(0))
+    }
+
+    /// Whether whoever helps may take this. What was to be written before it is written then.
+    pub(super) fn may_help(&mut self, work: &Work) -> bool {
+        let Some(handle) = work.small().filter(|_| !self.left) else { return false };
+        if !work.is_of_mutations() {
+            self.write_out(handle);
+        }
+        !self.left
     }
 
     pub(super) fn take(&mut self, work: Work) {
@@ -235,7 +260,10 @@ impl Shard {
     /// Once a batch: orders leave, then what they order is written here, then answers leave; timers, and what the master should
     /// know.
     pub(super) fn settle(&mut self) {
-        self.wake_due();
+        if self.helper_bytes.is_none() {
+            self.left = false;
+            self.wake_due();
+        }
         if self.touched.is_empty() && self.outlets.is_empty() {
             return;
         }
@@ -248,6 +276,10 @@ impl Shard {
         let mut holdings = holdings.lock().unwrap_or_else(PoisonError::into_inner);
         for handle in std::mem::take(&mut self.touched) {
             let Some(slot) = self.slots.get_mut(&handle) else { continue };
+            if slot.unwritten.is_some() {
+                // It was left: the shard's own thread goes on with it.
+                self.touched.insert(handle);
+            }
             holdings.update(handle, slot.core.report());
             holdings.update_lease(handle, slot.core.lease());
             let due = slot.core.wakeup();

@@ -145,6 +145,12 @@ impl Store {
         Ok((chunk, file))
     }
 
+    /// Whether bytes at `offset` go to the end of a replica whose header on disk allows it already.
+    pub(crate) fn appends_without_sync(&self, handle: ChunkHandle, offset: u64) -> bool {
+        let chunk = self.good(handle);
+        chunk.is_ok_and(|chunk| chunk.is_ready(false) && chunk.applied_length() <= offset)
+    }
+
     pub(super) fn good(&self, handle: ChunkHandle) -> Result<Arc<Chunk>, StoreError> {
         match self.entry(handle) {
             Some(Entry::Good(chunk)) => Ok(chunk),

@@ -16,10 +16,11 @@ const JOINED_BYTES_MAX: u64 = FRAME_BYTES_MAX;
 impl Replica {
     /// The write that was asked for last, not carried out yet, goes on with those behind it that came meanwhile and begin where it
     /// ends. Gives the last of them, to be named in [`Input::Applied`](crate::Input::Applied), and the bytes of all.
-    /// Overwrites stay by themselves, and so does what found no space: it may fit alone.
-    pub fn join_writes(&mut self) -> Option<(SerialNumber, u64)> {
+    /// Overwrites stay by themselves, and so does what found no space: it may fit alone. All have `bytes_max` at most, unless the
+    /// first has more.
+    pub fn join_writes(&mut self, bytes_max: u64) -> Option<(SerialNumber, u64)> {
         let joins = self.overwrites.is_empty() && self.no_space.is_none();
-        self.sequence.join(if joins { JOINED_BYTES_MAX } else { 0 })
+        self.sequence.join(if joins { JOINED_BYTES_MAX.min(bytes_max) } else { 0 })
     }
 
     /// Begins the next mutation, if it is here and none is under way. The store answers a write with
@@ -202,7 +203,7 @@ mod tests {
             replica.step(now, input, &mut out);
         }
         let all = Some((SerialNumber(3), 30));
-        assert_eq!(replica.join_writes(), all);
+        assert_eq!(replica.join_writes(u64::MAX), all);
         let applied = |serial, result| Input::Applied {
             version: ChunkVersion(1),
             serial: SerialNumber(serial),
@@ -213,9 +214,13 @@ mod tests {
         out.clear();
         replica.step(now + RETRY_MS, Input::Tick, &mut out);
         assert_eq!(written(&out), Some(SerialNumber(1)));
-        assert_eq!(replica.join_writes(), Some((SerialNumber(1), 10)), "alone");
+        assert_eq!(replica.join_writes(u64::MAX), Some((SerialNumber(1), 10)), "alone");
         replica.step(now + RETRY_MS, applied(1, Ok(())), &mut out);
         assert_eq!(written(&out), Some(SerialNumber(2)));
-        assert_eq!(replica.join_writes(), Some((SerialNumber(3), 20)), "there is room again");
+        assert_eq!(
+            replica.join_writes(u64::MAX),
+            Some((SerialNumber(3), 20)),
+            "there is room again"
+        );
     }
 }

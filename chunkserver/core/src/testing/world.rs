@@ -161,7 +161,7 @@ impl World {
             let full = self.random.percent(1) && !self.healing;
             let (serial, result) = match full {
                 true => {
-                    let joined = server.replica.join_writes();
+                    let joined = server.replica.join_writes(u64::MAX);
                     (joined.map_or(asked.1, |(last, _)| last), Err(Error::busy("full")))
                 }
                 false => (server.apply_joined(asked), Ok(())),

@@ -99,7 +99,7 @@ impl Server {
 
     /// Carries a write out with those that join it. Gives the last of them.
     pub(super) fn apply_joined(&mut self, (version, first, write): Unwritten) -> SerialNumber {
-        let last = self.replica.join_writes().map_or(first, |(last, _)| last);
+        let last = self.replica.join_writes(u64::MAX).map_or(first, |(last, _)| last);
         self.apply(version, first, write);
         for serial in (first.0 + 1..=last.0).map(SerialNumber) {
             let order = self.replica.sequence.waiting(serial).expect("it joined");
