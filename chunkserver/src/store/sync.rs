@@ -54,7 +54,7 @@ fn each_by<T: Sync>(
                     }
                 };
                 if let Err(error) = builder().spawn_scoped(scope, work) {
-                    tracing::warn!(%error, "no thread to share syncs with");
+                    tracing::warn!(%error, "no more threads (is the limit of processes reached?): syncs are made with fewer");
                     break;
                 }
             }

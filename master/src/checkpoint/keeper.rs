@@ -100,7 +100,7 @@ fn step_back() {
     const A_TENTH: i32 = 10;
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), A_TENTH) {
-        tracing::warn!(%error, "checkpoints are made with the priority of the service");
+        tracing::warn!(%error, "cannot lower the priority of checkpoints: clients may feel one being made");
     }
 }
 
