@@ -6,7 +6,7 @@ use criterion::{BatchSize, Criterion, Throughput};
 use gfs_chunkserver_core::{Effect as ReplicaEffect, Input as ReplicaInput};
 use gfs_chunkserver_core::{Mutation as ChunkMutation, Replica, Settings, Token};
 use gfs_master_core::{Connection, Effect, Input, Master};
-use gfs_tests::master_state::{self, WALL};
+use gfs_tests::master_state::{self, Names, WALL};
 use gfs_types::DurationMs;
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
 use gfs_types::ids::{ChunkHandle, ProcessSession, RequestId, RequestSeq, ServerUid, SessionId};
@@ -37,7 +37,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut state = master_state::formatted().expect("a log begins so");
-        master_state::fill(&mut state, FILES).expect("the records fit");
+        master_state::fill(&mut state, FILES, Names::Counted).expect("the records fit");
         let master = master_state::serve(state, FILES);
         let mut world = Self { master, session: SessionId(0), seq: 0, out: Vec::new() };
         let Some(Response::Session(session)) = world.ask(Request::OpenSession) else {
@@ -69,7 +69,7 @@ impl World {
     }
 
     fn stat(&mut self, number: u64) -> Option<Response> {
-        self.ask(Request::Query(Query::Stat { path: master_state::path(number) }))
+        self.ask(Request::Query(Query::Stat { path: master_state::path(Names::Counted, number) }))
     }
 }
 

@@ -14,7 +14,7 @@ use gfs_durable::fs::real::RealFs;
 use gfs_durable::log::{Log, LogOptions};
 use gfs_master::oplog::{CHECKPOINT_DIR, LOG_DIR};
 use gfs_master::{checkpoint, lifecycle, oplog};
-use gfs_tests::master_state;
+use gfs_tests::master_state::{self, Names};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -45,7 +45,7 @@ fn make(files: u64, dir: &Path) -> Result<()> {
     let recovered = oplog::recover(&fs, dir, options.clone(), &AtomicBool::new(false))?;
     let mut state = recovered.state;
     drop(recovered.log);
-    master_state::fill(&mut state, files)?;
+    master_state::fill(&mut state, files, Names::Counted)?;
     let first = state.position().next();
     checkpoint::file::write(&fs, &dir.join(CHECKPOINT_DIR), &state)?;
     std::fs::remove_dir_all(dir.join(LOG_DIR))?;
@@ -55,23 +55,38 @@ fn make(files: u64, dir: &Path) -> Result<()> {
 }
 
 fn memory(files: u64) -> Result<()> {
-    let mut state = master_state::formatted()?;
-    let before = live_bytes()?;
-    master_state::fill(&mut state, files)?;
-    let durable_bytes = live_bytes()?.saturating_sub(before);
-    let master = master_state::serve(state, files);
-    let counts = master.durable().counts();
-    ensure!(counts.files == files && counts.chunks == files, "{counts:?}");
-    let bytes = live_bytes()?.saturating_sub(before);
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let each = |bytes: u64| bytes as f64 / files as f64;
+    let counted = bytes_each(files, Names::Counted)?;
+    let scattered = bytes_each(files, Names::Scattered)?;
     let line = serde_json::json!({
         "files": files,
-        "durable_bytes_per_file": each(durable_bytes),
-        "bytes_per_file": each(bytes),
+        "bytes_per_file": scattered.served,
+        "durable_bytes_per_file": scattered.durable,
+        "counted_bytes_per_file": counted.served,
     });
     println!("{line}");
     Ok(())
+}
+
+/// What a file costs, in bytes.
+struct Each {
+    /// Before any server reported its replica.
+    durable: f64,
+    /// With all replicas reported.
+    served: f64,
+}
+
+fn bytes_each(files: u64, names: Names) -> Result<Each> {
+    let mut state = master_state::formatted()?;
+    let before = live_bytes()?;
+    master_state::fill(&mut state, files, names)?;
+    let durable = live_bytes()?.saturating_sub(before);
+    let master = master_state::serve(state, files);
+    let counts = master.durable().counts();
+    ensure!(counts.files == files && counts.chunks == files, "{counts:?}");
+    let served = live_bytes()?.saturating_sub(before);
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let each = |bytes: u64| bytes as f64 / files as f64;
+    Ok(Each { durable: each(durable), served: each(served) })
 }
 
 /// What the allocator has given out.

@@ -48,26 +48,50 @@ pub fn serve(state: Durable, files: u64) -> Master {
     master
 }
 
+/// What the names of a directory have in common. A name is 20 bytes long, whichever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Numbers: neighbours share all but their last digits.
+    Counted,
+    /// Nothing: neighbours share what chance gives them.
+    Scattered,
+}
+
 /// The path of a file of [`fill`].
 #[must_use]
-pub fn path(number: u64) -> String {
-    format!("/{}/{}", directory_name(number / FILES_EACH), file_name(number))
+pub fn path(names: Names, number: u64) -> String {
+    format!("/{}/{}", directory_name(number / FILES_EACH), names.of(number))
 }
 
 fn directory_name(number: u64) -> String {
     format!("directory-{number:010}")
 }
 
-/// Twenty bytes, of which neighbours share most, as names in one directory do.
-fn file_name(number: u64) -> String {
-    format!("file-{number:015}")
+impl Names {
+    fn of(self, number: u64) -> String {
+        match self {
+            Self::Counted => format!("file-{number:015}"),
+            Self::Scattered => {
+                let scattered = scatter(number);
+                format!("{scattered:016x}{:04x}", scatter(scattered) >> 48)
+            }
+        }
+    }
+}
+
+/// The finalizer of `SplitMix64`: no two numbers give the same.
+const fn scatter(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// Puts files into the state of a new cluster, by records as live requests would leave them.
 ///
 /// # Errors
 /// This is not the state of a new cluster.
-pub fn fill(state: &mut Durable, files: u64) -> Result<()> {
+pub fn fill(state: &mut Durable, files: u64, names: Names) -> Result<()> {
     let epoch = state.epoch();
     let mut next_id = next_id(state)?;
     let mut next_handle = state.counts().chunks + 1;
@@ -82,7 +106,7 @@ pub fn fill(state: &mut Durable, files: u64) -> Result<()> {
         }
         let (file, handle) = (FileId(next_id), ChunkHandle(next_handle));
         (next_id, next_handle) = (next_id + 1, next_handle + 1);
-        apply(state, epoch, created(file, directory, number))?;
+        apply(state, epoch, created(file, directory, names.of(number)))?;
         let (index, members) = (ChunkIndex(0), SERVERS.map(ServerUid).to_vec());
         apply(state, epoch, Change::ChunkAllocated { file, index, handle, members })?;
         apply(state, epoch, Change::ChunkBorn { handle })?;
@@ -91,8 +115,7 @@ pub fn fill(state: &mut Durable, files: u64) -> Result<()> {
     Ok(())
 }
 
-fn created(file: FileId, parent: FileId, number: u64) -> Change {
-    let name = file_name(number);
+fn created(file: FileId, parent: FileId, name: String) -> Change {
     let attributes = Attributes { modified: WALL, executable: false };
     Change::Created { file, parent, name, replication: REPLICAS, attributes }
 }
