@@ -29,7 +29,7 @@ const EQUAL_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// So many rounds use the same files: they grow.
 const ROUNDS_PER_LOAD: u64 = 5;
-const CREW: Crew = Crew { appenders: 8, namers: 3, overwriters: 2, readers: 2 };
+const CREW: Crew = Crew { appenders: 8, namers: 3, contenders: 4, overwriters: 2, readers: 2 };
 /// How many rounds, and from which seed on, when it is not as in the test command: `cargo xtask soak` sets them.
 const ROUNDS_VARIABLE: &str = "GFS_SOAK_ROUNDS";
 const SEED_VARIABLE: &str = "GFS_SOAK_SEED";

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 const ROUNDS: u64 = 20;
-const CREW: Crew = Crew { appenders: 8, namers: 3, overwriters: 0, readers: 0 };
+const CREW: Crew = Crew { appenders: 8, namers: 3, contenders: 4, overwriters: 0, readers: 0 };
 /// A round with less does not count.
 const APPENDS_MIN: u64 = 50;
 const CHANGES_MIN: u64 = 20;

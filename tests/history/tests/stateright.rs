@@ -72,7 +72,7 @@ fn operations() -> impl Strategy<Value = Operation> {
 fn lies() -> impl Strategy<Value = Told> {
     let refusals = ["invalid", "not_found", "already_exists"];
     let refused = prop::sample::select(refusals.to_vec())
-        .prop_map(|word| Told::Refused(serde_json::from_value(word.into()).unwrap()));
+        .prop_map(|word| Told::Refused(serde_json::from_value(word.into()).expect("a word")));
     let entry = (0_u64..3)
         .prop_map(|id| Told::Done(Answer::Entry(Entry { kind: Kind::File, id: 100 + id })));
     prop_oneof![refused, entry, Just(Told::Done(Answer::Nothing))]
@@ -151,11 +151,11 @@ fn other_verdict(calls: &[Call<Operation, Told>], moments: &[Moment]) -> bool {
         match *moment {
             Moment::Called(call) => {
                 let operation = calls[call as usize].operation.clone();
-                tester.on_invoke(call, (call, operation)).unwrap();
+                tester.on_invoke(call, (call, operation)).expect("called once");
             }
             Moment::Returned(call) => {
-                let told = calls[call as usize].outcome.clone().unwrap();
-                tester.on_return(call, told).unwrap();
+                let told = calls[call as usize].outcome.clone().expect("it returned");
+                tester.on_return(call, told).expect("it was called");
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Everybody who uses a cluster while things go wrong, and what each of them was told.
 //!
-//! Appenders share two files, namespace clients have a directory each, overwriters own regions of one file, readers look at
+//! Appenders share two files, namespace clients have a directory each, contenders share one, overwriters own regions of one file, readers look at
 //! all of it. All of them can be sent to rest, so that what is stored can be compared with what was told.
 
 mod acks;
 mod appender;
+mod contenders;
 mod gate;
 mod names;
 mod reader;
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use self::acks::Acks;
+use self::contenders::Notes;
 use self::gate::Gate;
 use self::names::Names;
 use self::reader::Shown;
@@ -41,6 +43,8 @@ pub struct Crew {
     pub appenders: u64,
     /// Create, rename, delete and bring back files, each in a directory of its own.
     pub namers: u64,
+    /// Change and ask about the same few names, all of them.
+    pub contenders: u64,
     /// Overwrite regions of one shared file.
     pub overwriters: u64,
     /// Read all files again and again.
@@ -109,6 +113,7 @@ struct Shared {
     last_acks: Vec<Mutex<Instant>>,
     longest_stall_ms: AtomicU64,
     names: Vec<Mutex<Names>>,
+    contended: Notes,
     regions: Regions,
     shown: [Mutex<Shown>; LOGS],
     /// The first thing that was not as it should be.
@@ -138,6 +143,9 @@ impl Load {
         }
         for n in 0..crew.namers {
             load.spawn(format!("namespace client {n}"), names::run(Arc::clone(&shared), n));
+        }
+        for n in 0..crew.contenders {
+            load.spawn(format!("contender {n}"), contenders::run(Arc::clone(&shared), n));
         }
         for n in 0..crew.overwriters {
             let all = crew.overwriters;
@@ -279,6 +287,7 @@ impl Load {
             let dir = shared.names_dir(number);
             names::check(&client, &dir, &names).await.with_context(|| dir.clone())?;
         }
+        shared.contended.check().with_context(|| shared.contended_dir())?;
         let path = shared.regions_path();
         shared.regions.check(&client, &path).await.with_context(|| path.clone())?;
         client.close().await;
@@ -317,6 +326,7 @@ impl Shared {
             last_acks: (0..crew.appenders).map(|_| Mutex::new(now)).collect(),
             longest_stall_ms: AtomicU64::new(0),
             names: (0..crew.namers).map(|_| Mutex::default()).collect(),
+            contended: Notes::new(),
             regions: Regions::new(number, crew.overwriters > 0),
             shown: Default::default(),
             failure: Mutex::default(),
@@ -332,6 +342,7 @@ impl Shared {
         for number in (0..).zip(&self.names).map(|(number, _)| number) {
             client.mkdir(self.names_dir(number), true).await?;
         }
+        client.mkdir(self.contended_dir(), true).await?;
         self.regions.write_first(&client, &self.regions_path()).await?;
         client.close().await;
         Ok(())
@@ -349,6 +360,11 @@ impl Shared {
 
     fn names_dir(&self, number: u64) -> String {
         format!("{}/names-{number}", self.dir)
+    }
+
+    /// As if it were a root.
+    fn contended_dir(&self) -> String {
+        format!("{}/contended", self.dir)
     }
 
     fn regions_path(&self) -> String {

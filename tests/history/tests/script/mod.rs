@@ -61,7 +61,7 @@ impl Script {
     /// The word is that of the JSON lines.
     pub(crate) fn refused(&mut self, operation: Operation, refusal: &str) {
         let call = self.call(operation);
-        let refusal = serde_json::from_value(refusal.into()).unwrap();
+        let refusal = serde_json::from_value(refusal.into()).expect("a word of refusals");
         self.returned(call, Outcome::Refused(refusal));
     }
 
@@ -70,7 +70,7 @@ impl Script {
     }
 
     pub(crate) fn history(self) -> History {
-        History::new(self.events).unwrap()
+        History::new(self.events).expect("the script fits together")
     }
 }
 
