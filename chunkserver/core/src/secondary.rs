@@ -6,6 +6,7 @@ use gfs_types::Error;
 use gfs_types::fence::SerialNumber;
 use gfs_types::limits::{CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX};
 use gfs_types::message::data::{DataResponse, Order, OrderKind, Target};
+use gfs_types::mutants::{Mutant, runs};
 
 use crate::effect::Effect;
 use crate::input::{Peer, Token};
@@ -155,7 +156,8 @@ impl Replica {
         if self.condition.reported().is_none() {
             return Err(self.not_here());
         }
-        if target.version != self.promised || target.version != self.stored {
+        let its = target.version == self.promised && target.version == self.stored;
+        if !its && !runs(Mutant::OtherVersionObeyed) {
             return stale(format!("this replica follows version {}", self.promised));
         }
         if target.epoch < self.epoch {

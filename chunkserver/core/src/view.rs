@@ -7,6 +7,7 @@ use gfs_types::fence::{ChunkVersion, MasterEpoch};
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::BLOCK_BYTES;
 use gfs_types::message::data::Target;
+use gfs_types::mutants::{Mutant, runs};
 
 /// What readers may see. Published before a write that it must hide, and after a commit that it may show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,7 +67,9 @@ pub(crate) fn hidden<'a>(
     overwrites: impl Iterator<Item = &'a Range<u64>>,
     committed_length: u64,
 ) -> Vec<Range<u64>> {
-    let blocks = overwrites.filter(|range| range.start < committed_length).map(|range| {
+    let hides = !runs(Mutant::OverwritesAreShown);
+    let uncommitted = overwrites.filter(|range| hides && range.start < committed_length);
+    let blocks = uncommitted.map(|range| {
         let start = range.start / BLOCK_BYTES * BLOCK_BYTES;
         start..range.end.next_multiple_of(BLOCK_BYTES)
     });

@@ -10,6 +10,7 @@ use super::chunk::{Chunk, join, read_block};
 use super::header::Header;
 use super::layout::{DATA_AT, END_BYTES, ENDS, ENDS_AT, End};
 use gfs_types::limits::BLOCK_BYTES;
+use gfs_types::mutants::{Mutant, runs};
 
 /// A header that is written and not synced; nobody else writes one meanwhile.
 pub(super) struct Written<'a> {
@@ -57,7 +58,9 @@ impl Chunk {
         change: impl FnOnce(&mut Header),
     ) -> Result<(), StoreError> {
         let new = self.put_header(file, header, change)?;
-        file.sync_data().map_err(|error| self.fatal(error))?;
+        if !runs(Mutant::HeaderNotFlushed) {
+            file.sync_data().map_err(|error| self.fatal(error))?;
+        }
         self.header_synced(header, new);
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod fence;
 pub mod ids;
 pub mod limits;
 pub mod message;
+pub mod mutants;
 pub mod path;
 pub mod record;
 pub mod region;

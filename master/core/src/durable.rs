@@ -2,6 +2,7 @@
 
 use gfs_types::fence::{LogPosition, MasterEpoch};
 use gfs_types::ids::{ClusterUid, ProcessSession};
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::ChunkSize;
 
 use crate::chunks::Chunks;
@@ -135,7 +136,11 @@ impl Durable {
     ) -> Result<(), ReplayError> {
         let record =
             Record::decode(bytes).map_err(|error| ReplayError::Record { position, error })?;
-        Ok(self.apply(position, epoch, &record)?)
+        self.apply(position, epoch, &record)?;
+        if runs(Mutant::ResultsForgotten) {
+            self.sessions.forget_results();
+        }
+        Ok(())
     }
 
     /// A checksum over the whole state: equal states have equal ones, however they came to be (N5).

@@ -5,6 +5,7 @@ use gfs_types::fence::{ChunkVersion, LogPosition, MasterEpoch};
 use gfs_types::ids::{ChunkHandle, ServerUid};
 use gfs_types::message::client::Reply;
 use gfs_types::message::control::ToChunkserver;
+use gfs_types::mutants::{Mutant, runs};
 
 use crate::{Connection, Link};
 
@@ -80,7 +81,10 @@ impl Effect {
             Self::Append { .. } => None,
             Self::Reply { after, .. }
             | Self::Send { after, .. }
-            | Self::CloseLink { after, .. } => Some(*after),
+            | Self::CloseLink { after, .. } => match runs(Mutant::AnsweredBeforeDurable) {
+                true => Some(LogPosition(0)),
+                false => Some(*after),
+            },
             Self::StepDown { .. } | Self::Accused { .. } => Some(LogPosition(0)),
         }
     }

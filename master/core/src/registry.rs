@@ -10,6 +10,7 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::limits::CHUNKSERVER_SILENT_MS;
 use gfs_types::message::control::{Registration, ReplicaReport, ReplicaState, Space};
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
 use gfs_types::topology::Topology;
 use gfs_types::{DurationMs, Error};
@@ -258,7 +259,8 @@ impl Registry {
     pub(crate) fn replicas(&self, handle: ChunkHandle) -> impl Iterator<Item = Replica> + '_ {
         self.told.of(handle).filter_map(|Told { run, version, length, state }| {
             let server = self.run(run).server;
-            (self.get(server).run == run).then_some(Replica { server, version, length, state })
+            let counts = self.get(server).run == run || runs(Mutant::EarlierRunsCount);
+            counts.then_some(Replica { server, version, length, state })
         })
     }
 

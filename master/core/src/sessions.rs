@@ -123,6 +123,11 @@ impl Sessions {
         Ok(Admission::New)
     }
 
+    /// A fault, for `gfs_types::mutants`.
+    pub(crate) fn forget_results(&mut self) {
+        self.table.values_mut().for_each(|session| session.results.clear());
+    }
+
     /// Keeps a result, forgets those that were answered.
     pub(crate) fn remember(&mut self, mark: &RequestMark, outcome: Outcome) -> Result<(), String> {
         match self.admit(mark) {

@@ -7,6 +7,7 @@ use gfs_types::limits::{
     CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, LEASE_IDLE_MS, record_bytes_max,
 };
 use gfs_types::message::data::{Order, OrderKind, Target};
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
 
 use super::{Flight, Outcome, Phase, Waiter, WaitingSync};
@@ -39,7 +40,8 @@ impl Replica {
         mutation: Mutation,
         out: &mut Vec<Effect>,
     ) {
-        if self.may_be_granted(target) || self.is_equalising(target) {
+        let waits = self.is_equalising(target) && !runs(Mutant::MutatedWhileEqualising);
+        if self.may_be_granted(target) || waits {
             return self.hold(now, token, *target, mutation, out);
         }
         let waiter = Waiter { token, deadline: now + DurationMs(u64::from(target.left_ms)) };
@@ -84,10 +86,12 @@ impl Replica {
         if target.epoch < primary.epoch {
             return stale(format!("the lease is of epoch {}", primary.epoch));
         }
-        if primary.phase != Phase::Serving || now >= primary.until {
+        let early = matches!(primary.phase, Phase::Equalising { .. })
+            && runs(Mutant::MutatedWhileEqualising);
+        if (primary.phase != Phase::Serving && !early) || now >= primary.until {
             return stale("its lease is ending; ask the master for a new one".to_owned());
         }
-        if primary.is_frozen() {
+        if primary.is_frozen() && !runs(Mutant::LearnerMissesMutations) {
             return Err(paused(handle));
         }
         if primary.waiting() >= CHUNK_MUTATIONS_MAX {

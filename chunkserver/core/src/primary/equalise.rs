@@ -3,6 +3,7 @@
 use gfs_types::limits::{EQUALISE_MS, MEMBER_SILENT_MS, ORDER_RESEND_MS};
 use gfs_types::message::control::LeaseStart;
 use gfs_types::message::data::{DataResponse, Equalise, Target};
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
 use gfs_types::{Error, ErrorKind};
 
@@ -38,6 +39,7 @@ impl Replica {
     pub(crate) fn start(&mut self, now: Instant, start: LeaseStart, out: &mut Vec<Effect>) {
         match start {
             LeaseStart::Equal => self.begin_serving(now, out),
+            LeaseStart::Unequal if runs(Mutant::NoEqualising) => self.begin_serving(now, out),
             // Its bytes are the ones that count from now on: that is on disk before anybody gets them (equal-2).
             LeaseStart::AllSuspect if self.condition == Condition::Suspect => {
                 let (version, length) = (self.stored, self.length);

@@ -3,6 +3,7 @@
 use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
 use gfs_types::message::control::{FromChunkserver, LeaseStart, RaisedReplica};
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant;
 
@@ -96,7 +97,7 @@ impl Replica {
         if self.condition.reported().is_none() {
             return Some(Error::not_found(format!("chunk {handle}: no replica of it is here")));
         }
-        if version < self.promised {
+        if version < self.promised && !runs(Mutant::LowerVersionStored) {
             let promised = self.promised;
             let text =
                 format!("chunk {handle}: version {promised} was accepted, {version} is lower");
@@ -104,7 +105,8 @@ impl Replica {
         }
         if self.is_learner() {
             let text = format!("chunk {handle}: this replica was not made equal under {from}");
-            let taught = self.is_taught(from) && version > from;
+            let taught =
+                (self.is_taught(from) && version > from) || runs(Mutant::UntaughtLearnerIsRaised);
             return (!taught).then(|| Error::stale(text));
         }
         if self.stored < from {
@@ -167,7 +169,7 @@ impl Replica {
         if matches!(&self.role, Role::Primary(primary) if primary.version == version) {
             return; // The command came twice.
         }
-        let sound = self.condition.may_mutate();
+        let sound = self.condition.may_mutate() || runs(Mutant::SuspectLeads);
         let authority = self.condition == Condition::Suspect && start == LeaseStart::AllSuspect;
         let takes = matches!(self.role, Role::Ready)
             && version == self.stored
@@ -209,7 +211,8 @@ impl Replica {
             }
             _ => {}
         }
-        if version != self.stored || version != self.promised {
+        let its = version == self.stored && version == self.promised;
+        if !its && !runs(Mutant::AnyVersionIsDeleted) {
             let has = self.promised;
             let text = format!("chunk {handle}: this replica has version {has}, not {version}");
             return answer(Err(Error::stale(text)), out);

@@ -3,6 +3,7 @@
 use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::limits::FRAME_BYTES_MAX;
 use gfs_types::message::data::{Order, OrderKind};
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
 use gfs_types::{Error, ErrorKind};
 
@@ -32,6 +33,9 @@ impl Replica {
                     return self.begin_write(order.serial, offset, length, out);
                 }
                 OrderKind::Pad => return self.begin_pad(order.serial, out),
+                OrderKind::Sync if runs(Mutant::SyncWithoutFlush) => {
+                    self.sequence.finished(order.serial, false);
+                }
                 OrderKind::Sync => self.begin_flush(order, false, out),
                 OrderKind::End => self.begin_flush(order, true, out),
             }
@@ -55,6 +59,10 @@ impl Replica {
     }
 
     fn begin_pad(&mut self, serial: SerialNumber, out: &mut Vec<Effect>) {
+        if runs(Mutant::PadOnlyThePrimary) && matches!(self.role, Role::Secondary(_)) {
+            self.sequence.finished(serial, false);
+            return;
+        }
         let offset = self.length;
         let length = self.settings.chunk_size.bytes() - offset;
         self.begin(serial, LocalWrite::Zeros { offset, length }, out);

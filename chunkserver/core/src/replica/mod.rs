@@ -20,6 +20,7 @@ use gfs_types::DurationMs;
 use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::message::control::{Member, RaisedReplica, ReplicaReport, ReplicaState};
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant;
 
@@ -218,11 +219,18 @@ impl Replica {
         replica.length = found.length;
         replica.overwritten = found.overwritten;
         replica.committed.length = found.committed_length.min(found.length);
+        if runs(Mutant::RestartedIsReady) {
+            replica.role = Role::Ready;
+        }
         replica.readable = match found.state {
             ReplicaState::Clean => true,
             ReplicaState::Unclean | ReplicaState::Corrupt => !found.overwritten,
             ReplicaState::Suspect => false,
         };
+        if runs(Mutant::ShownBeforeEqual) {
+            replica.committed.length = found.length;
+            replica.readable = true;
+        }
         replica.publish(out);
         replica
     }
@@ -361,7 +369,10 @@ impl Replica {
             version: self.stored,
             epoch: self.epoch,
             readable: self.readable && visible,
-            committed_length: self.committed.length,
+            committed_length: match runs(Mutant::UncommittedIsShown) {
+                true => self.length,
+                false => self.committed.length,
+            },
             hidden: view::hidden(self.overwrites.values(), self.committed.length),
         };
         if view != self.published {

@@ -1,8 +1,10 @@
 //! Who can be a member of a new version, and how long it is waited for (raise-1, raise-5, raise-6, raise-7, equal-2).
 
+use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession};
 use gfs_types::limits::{MEMBER_WAIT_MS, REPLICAS_MIN, REPLICATION_MAX, RETURN_WAIT_MS};
 use gfs_types::message::control::ReplicaState;
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
 use gfs_types::{DurationMs, Error};
 
@@ -33,7 +35,11 @@ impl Master {
         let highest = self.durable.chunks.started(handle);
         let range = chunk.map(|chunk| chunk.version).zip(highest);
         self.soft.registry.replicas(handle).filter(move |replica| {
-            range.is_some_and(|(low, high)| (low..=high).contains(&replica.version))
+            range.is_some_and(|(low, high)| {
+                let low = if runs(Mutant::StaleIsCurrent) { ChunkVersion(0) } else { low };
+                let high = if runs(Mutant::OnlyRaisedIsCurrent) { low } else { high };
+                (low..=high).contains(&replica.version)
+            })
         })
     }
 
@@ -94,7 +100,7 @@ impl Master {
         });
         let counted =
             self.durable.chunks.get(handle).map_or(usize::MAX, |chunk| chunk.members.into());
-        suspects + damaged.count() >= counted
+        suspects + damaged.count() >= counted || runs(Mutant::SuspectsDoNotWait)
     }
 
     /// raise-7: a primary that is out of reach may hold its lease until it is over by this master's clock.

@@ -6,6 +6,7 @@ use gfs_types::ids::{ChunkHandle, ProcessSession};
 use gfs_types::limits::{RAISE_ANSWER_MS, RETURN_WAIT_MS};
 use gfs_types::message::client::{LeaseGrant, ReplicaLocation, Response};
 use gfs_types::message::control::{Command, LeaseStart, Member, RaisedReplica, ReplicaState};
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
 
@@ -117,7 +118,7 @@ impl Master {
         if stored.is_empty() || too_few {
             return self.cannot_begin(step, handle, &round);
         }
-        if stored.len() < round.asked.len() {
+        if stored.len() < round.asked.len() && !runs(Mutant::RaisedDespiteSilence) {
             let silent = round.asked.iter().map(|one| (one.server, one.session));
             let silent = silent.filter(|(server, _)| stored.iter().all(|(one, _)| one != server));
             for run in silent {
@@ -241,8 +242,9 @@ impl Master {
         handle: ChunkHandle,
         stored: &[(ServerIndex, RaisedReplica)],
     ) -> ServerIndex {
-        let fit =
-            |(_, replica): &&(ServerIndex, RaisedReplica)| replica.state != ReplicaState::Suspect;
+        let fit = |(_, replica): &&(ServerIndex, RaisedReplica)| {
+            replica.state != ReplicaState::Suspect || runs(Mutant::SuspectLeads)
+        };
         let mut fit: Vec<ServerIndex> =
             stored.iter().filter(fit).map(|(server, _)| *server).collect();
         if fit.is_empty() {

@@ -1,0 +1,145 @@
+//! Faults put in on purpose. Each takes one rule away, and the tests of the whole must notice.
+//!
+//! A test that has never failed proves little. So rules of the protocols, and mistakes that other systems made, are listed here;
+//! where the code keeps such a rule it asks [`runs`], which is `false` in every ordinary build and leaves nothing in the program. Built with
+//! `--cfg mutants`, each thread can be made to run as one of them, so one build serves all (docs/testing.md).
+
+/// A list of mutants: the enum, their names, and all of them.
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $mutant:ident = $name:literal,)*) => {
+        /// A fault that can be put in.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Mutant {
+            $($(#[$doc])* $mutant,)*
+        }
+
+        impl Mutant {
+            /// In the order of this list.
+            pub const ALL: &[Self] = &[$(Self::$mutant,)*];
+
+            /// As it is named on command lines.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$mutant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    // The chunk protocol, in the order of its rules (docs/protocol.md).
+    /// raise-2: a replica stores a lower version than it accepted before.
+    LowerVersionStored = "lower-version-stored",
+    /// raise-2: a replica obeys orders of another version than its own.
+    OtherVersionObeyed = "other-version-obeyed",
+    /// raise-3: some did not answer, and the version is raised with the others all the same.
+    RaisedDespiteSilence = "raised-despite-silence",
+    /// raise-5: a replica of any version counts as current.
+    StaleIsCurrent = "stale-is-current",
+    /// raise-5: a replica that stored the number of an unfinished raise does not count as current.
+    OnlyRaisedIsCurrent = "only-raised-is-current",
+    /// mut-3: committed is what the primary alone applied.
+    CommittedByPrimaryAlone = "committed-by-primary-alone",
+    /// mut-3: members pad nothing where the primary does (SeaweedFS 9530).
+    PadOnlyThePrimary = "pad-only-the-primary",
+    /// mut-4: readers are shown what is applied and not committed (JuiceFS 5038).
+    UncommittedIsShown = "uncommitted-is-shown",
+    /// mut-4: overwrites that are not committed are not hidden.
+    OverwritesAreShown = "overwrites-are-shown",
+    /// mut-4: after a restart everything that is there is shown.
+    ShownBeforeEqual = "shown-before-equal",
+    /// mut-5: a sync is acknowledged without a flush (NATS 2.12.1).
+    SyncWithoutFlush = "sync-without-flush",
+    /// equal-1: members are called equal without a comparison.
+    NoEqualising = "no-equalising",
+    /// equal-1: mutations are taken while members are made equal.
+    MutatedWhileEqualising = "mutated-while-equalising",
+    /// equal-2: a replica whose machine restarted may lead.
+    SuspectLeads = "suspect-leads",
+    /// equal-2: suspects lead before all members have reported.
+    SuspectsDoNotWait = "suspects-do-not-wait",
+    /// equal-3: a replica that restarted takes orders as if it had been raised since.
+    RestartedIsReady = "restarted-is-ready",
+    /// equal-4: mutations go on when a learner was told that it has everything.
+    LearnerMissesMutations = "learner-misses-mutations",
+    /// equal-4: a learner is raised that was not made equal under that version.
+    UntaughtLearnerIsRaised = "untaught-learner-is-raised",
+    /// collect: a replica is deleted whatever its version.
+    AnyVersionIsDeleted = "any-version-is-deleted",
+    // Around it.
+    /// A command is obeyed whichever run of the server it was meant for.
+    CommandOfOtherSession = "command-of-other-session",
+    /// What earlier runs of a server reported goes on counting (Azure vNext).
+    EarlierRunsCount = "earlier-runs-count",
+    /// An answer leaves before its log record is durable (SeaweedFS 1052).
+    AnsweredBeforeDurable = "answered-before-durable",
+    /// A master that starts does not remember what came of requests that may be repeated.
+    ResultsForgotten = "results-forgotten",
+    /// The operation log is called durable without a flush.
+    LogNotFlushed = "log-not-flushed",
+    /// The header of a replica, its version among it, is called durable without a flush.
+    HeaderNotFlushed = "header-not-flushed",
+    /// What is deleted is purged at once.
+    GraceIsOver = "grace-is-over",
+}
+
+impl Mutant {
+    /// The one of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|mutant| mutant.name() == name)
+    }
+}
+
+/// Whether this thread runs as that mutant.
+#[cfg(not(mutants))]
+#[must_use]
+#[inline]
+pub const fn runs(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(mutants)]
+pub use chosen::{choose, runs};
+
+#[cfg(mutants)]
+mod chosen {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Whether this thread runs as that mutant.
+    #[must_use]
+    pub fn runs(mutant: Mutant) -> bool {
+        CHOSEN.get() == Some(mutant)
+    }
+
+    /// From now on this thread runs as that mutant, or as it should.
+    pub fn choose(mutant: Option<Mutant>) {
+        CHOSEN.set(mutant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_different_and_lead_back() {
+        for mutant in Mutant::ALL {
+            assert_eq!(Mutant::by_name(mutant.name()), Some(*mutant));
+        }
+    }
+
+    #[cfg(not(mutants))]
+    #[test]
+    fn an_ordinary_build_runs_as_it_should() {
+        assert!(!Mutant::ALL.iter().any(|mutant| runs(*mutant)));
+    }
+}
