@@ -4,6 +4,7 @@
 use gfs_types::Error;
 use gfs_types::fence::MasterEpoch;
 use gfs_types::ids::ProcessSession;
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::ToChunkserver;
 use gfs_types::mutants::{Mutant, runs};
 
@@ -44,6 +45,7 @@ impl MasterFence {
     #[must_use]
     pub fn judge(&self, command: &ToChunkserver) -> Verdict {
         if command.session != self.session && !runs(Mutant::CommandOfOtherSession) {
+            hit(Mark::OtherSessionDropped);
             return Verdict::Drop;
         }
         if command.epoch < self.obeyed {

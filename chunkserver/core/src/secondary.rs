@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gfs_types::Error;
 use gfs_types::fence::SerialNumber;
 use gfs_types::limits::{CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::{DataResponse, Order, OrderKind, Target};
 use gfs_types::mutants::{Mutant, runs};
 
@@ -56,6 +57,7 @@ impl Secondary {
         out: &mut Vec<Effect>,
     ) {
         if let Some(older) = self.owed.insert(serial, token) {
+            hit(Mark::OrderCameAgain);
             let result = Err(match no_space {
                 Some(why) => Error { retry_after_ms: NO_SPACE_RETRY_MS, ..Error::busy(why) },
                 None => Error::busy(format!("order {serial} is being carried out")),
@@ -106,6 +108,7 @@ impl Replica {
         self.refuse_held(out);
         self.commit(order.committed, order.committed_length);
         if order.serial <= self.sequence.acknowledged() {
+            hit(Mark::OrderAcknowledgedAgain);
             let (serial, short_of_space) = (order.serial, self.short_of_space);
             let result = Ok(DataResponse::Applied { serial, short_of_space });
             return out.push(Effect::Reply { token, result });
@@ -158,6 +161,7 @@ impl Replica {
         }
         let its = target.version == self.promised && target.version == self.stored;
         if !its && !runs(Mutant::OtherVersionObeyed) {
+            hit(Mark::OtherVersionRefused);
             return stale(format!("this replica follows version {}", self.promised));
         }
         if target.epoch < self.epoch {
@@ -165,10 +169,12 @@ impl Replica {
         }
         match &self.role {
             Role::Idle | Role::Pupil(_) => {
+                hit(Mark::OrderBeforeEqual);
                 stale("this replica must be made equal before it takes orders".to_owned())
             }
             Role::Primary(_) => stale("this replica is the primary itself".to_owned()),
             Role::Secondary(secondary) if secondary.primary != from => {
+                hit(Mark::OtherPrimaryRefused);
                 let primary = secondary.primary.chunkserver;
                 stale(format!("the primary of this version is chunkserver {primary}"))
             }
@@ -266,10 +272,15 @@ impl Replica {
         }
         if bytes > 0 {
             if !has_data {
+                hit(Mark::DataAskedFor);
                 let text = format!("chunk {handle}: the bytes of order {serial} are not here");
                 return Err(Error::need_data(text));
             }
             out.push(Effect::Keep { token, serial });
+        }
+        if serial > self.sequence.applied().next() && !self.sequence.has(SerialNumber(serial.0 - 1))
+        {
+            hit(Mark::OrderWaited);
         }
         self.sequence.insert(order);
         Ok(())

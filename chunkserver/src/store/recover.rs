@@ -12,6 +12,7 @@ use gfs_durable::fs::File;
 use gfs_protocol::checksum::crc32c;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::BLOCK_BYTES;
+use gfs_types::marks::{Mark, hit};
 use gfs_types::region::blocks_of;
 
 use super::header::{Header, HeaderError};
@@ -284,6 +285,7 @@ fn settle(
 
 fn put_in_place(file: &dyn File, layer: &Layer<'_>, end: End) -> io::Result<()> {
     for (redo, data) in &layer.redos {
+        hit(Mark::OverwriteRedone);
         file.write_all_at(data, DATA_AT + redo.offset)?;
     }
     for (block, sum) in &layer.sums {

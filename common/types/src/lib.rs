@@ -8,6 +8,7 @@ pub mod error;
 pub mod fence;
 pub mod ids;
 pub mod limits;
+pub mod marks;
 pub mod message;
 pub mod mutants;
 pub mod path;

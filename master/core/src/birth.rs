@@ -2,6 +2,7 @@
 
 use gfs_types::ids::{ChunkHandle, FileId, ServerUid};
 use gfs_types::limits::{MEMBER_WAIT_MS, REPLICAS_MIN};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::Command;
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
@@ -123,6 +124,7 @@ impl Master {
                 self.reply(step, waiter.to, Err(error.clone()));
             }
         } else {
+            hit(Mark::BornAgain);
             self.delete_replicas(step, handle);
         }
         true

@@ -4,6 +4,7 @@ use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::limits::REPORT_PAGE_MAX;
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::{
     Command, FromChunkserver, HeldLease, RaisedReplica, Registration, ReplicaReport, ReplicaState,
     Space, ToChunkserver,
@@ -155,8 +156,10 @@ impl Master {
             unasked: false,
             teaching: None,
         };
+        hit(Mark::LeaseAdopted);
         self.soft.leases.put(held.handle, lease);
         if self.begun_before(held.handle) {
+            hit(Mark::RaiseFoundBegun);
             self.soft.repairs.note(step.now, held.handle);
         }
     }

@@ -4,6 +4,7 @@
 use gfs_types::DurationMs;
 use gfs_types::ids::{ChunkHandle, FileId};
 use gfs_types::limits::{SESSION_IDLE_MS, UPLOAD_AGE_MS};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::Command;
 use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::WallTime;
@@ -63,6 +64,7 @@ impl Master {
         let entries = inside_first(&self.durable.tree, top, PURGED_MAX);
         let files = entries.iter().filter_map(|id| self.durable.tree.get(*id)?.file());
         let handles: Vec<ChunkHandle> = files.flat_map(|file| file.chunks.handles()).collect();
+        hit(Mark::Purged);
         self.commit(step, None, Change::Purged { entries });
         for handle in handles {
             if self.durable.chunks.was_freed(handle) {

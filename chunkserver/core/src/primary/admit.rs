@@ -6,6 +6,7 @@ use gfs_types::fence::SerialNumber;
 use gfs_types::limits::{
     CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, LEASE_IDLE_MS, record_bytes_max,
 };
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::{Order, OrderKind, Target};
 use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
@@ -133,6 +134,7 @@ impl Replica {
             return Err(full(handle));
         }
         if offset + length > chunk {
+            hit(Mark::ChunkPadded);
             return Ok(Placed { kind: OrderKind::Pad, end: chunk, outcome: Outcome::Full });
         }
         self.room(length)?;
@@ -225,6 +227,9 @@ impl Replica {
         primary.syncs = later;
         primary.sync_in_flight = true;
         let waiters = Vec::from_iter::<Vec<WaitingSync>>(ready).into_iter().map(|sync| sync.waiter);
+        if waiters.len() > 1 {
+            hit(Mark::SyncShared);
+        }
         let placed = Placed { kind: OrderKind::Sync, end: primary.end, outcome: Outcome::Done };
         let waiters = waiters.collect();
         self.give_serial(now, placed, waiters, out);

@@ -2,6 +2,7 @@
 
 use gfs_types::fence::SerialNumber;
 use gfs_types::limits::COMMITTED_NOTICE_MS;
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::FromChunkserver;
 use gfs_types::message::data::OrderKind;
 use gfs_types::mutants::{Mutant, runs};
@@ -57,6 +58,7 @@ impl Replica {
     /// The lease ended in order: everything is on every disk, and every member is clean.
     fn lease_ended(&mut self, out: &mut Vec<Effect>) {
         let Role::Primary(primary) = std::mem::replace(&mut self.role, Role::Idle) else { return };
+        hit(Mark::LeaseEnded);
         let (handle, version, length) = (self.handle, primary.version, self.committed.length);
         out.push(Effect::ToMaster(FromChunkserver::LeaseGivenUp { handle, version, length }));
     }

@@ -1,6 +1,7 @@
 //! The members are made equal to the primary before the first mutation of its lease (equal-1).
 
 use gfs_types::limits::{EQUALISE_MS, MEMBER_SILENT_MS, ORDER_RESEND_MS};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::LeaseStart;
 use gfs_types::message::data::{DataResponse, Equalise, Target};
 use gfs_types::mutants::{Mutant, runs};
@@ -63,6 +64,7 @@ impl Replica {
         if self.condition.reported().is_none() {
             return;
         }
+        hit(Mark::SuspectBecameAuthority);
         self.no_longer_suspect();
         if matches!(&self.role, Role::Primary(primary) if primary.version == version) {
             self.equalise_members(now, out);

@@ -2,6 +2,7 @@
 
 use gfs_types::fence::ChunkVersion;
 use gfs_types::limits::LEASE_CLOSE_MS;
+use gfs_types::marks::{Mark, hit};
 use gfs_types::time::Instant;
 
 use super::{Phase, Primary};
@@ -58,6 +59,7 @@ impl Replica {
     fn abandon(&mut self, why: &str, out: &mut Vec<Effect>) {
         let Role::Primary(primary) = &self.role else { return };
         let version = primary.version;
+        hit(Mark::LeaseAbandoned);
         self.stop_following(why, out);
         self.give_up_at_once(version, out);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::{ChunkHandle, ServerUid};
 use gfs_types::limits::{MEMBER_SILENT_MS, ORDER_RESEND_MAX};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::Member;
 use gfs_types::message::data::{DataResponse, DataSource, OrderKind, Target};
 use gfs_types::time::Instant;
@@ -270,6 +271,7 @@ impl Replica {
         let handle = self.handle;
         let Role::Primary(primary) = &mut self.role else { return };
         let version = primary.version;
+        hit(Mark::MemberRefused);
         primary.phase = Phase::Broken;
         primary.dismiss(handle, "a member of the lease failed", out);
         let link = primary.links.get_mut(&member);
@@ -297,9 +299,11 @@ impl Replica {
             }
         }
         for member in again {
+            hit(Mark::MemberCaughtUp);
             primary.catch_up(handle, member, committed, now, out);
         }
         for (member, silent_ms) in failed {
+            hit(Mark::MemberSilent);
             self.tell_failed(version, member, &format!("no answer for {silent_ms}"), out);
         }
     }

@@ -11,6 +11,7 @@ use gfs_types::limits::{
     EQUALISE_MS, FREEZE_MS, LEARNERS_WAITING_MAX, MEMBER_SILENT_MS, SEALED_MS, TEACH_PASSES_MAX,
     TEACH_REST_BYTES,
 };
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::{FromChunkserver, Member};
 use gfs_types::message::data::{DataResponse, Equalise, Target};
 use gfs_types::time::Instant;
@@ -283,6 +284,7 @@ impl Replica {
             Stage::Copying => {
                 learner.passes += 1;
                 if copied_bytes > TEACH_REST_BYTES && learner.passes < TEACH_PASSES_MAX {
+                    hit(Mark::LearnerPassedAgain);
                     return primary.next_pass(target, now, out);
                 }
                 learner.stage = Stage::Freezing { since: now };
@@ -291,6 +293,7 @@ impl Replica {
             // It was answered for a copy that began before the last change.
             Stage::Last { compared: false, .. } => primary.next_pass(target, now, out),
             Stage::Last { compared: true, .. } => {
+                hit(Mark::LearnerSealed);
                 learner.stage = Stage::Sealed { since: now };
                 out.push(taught(handle, version, &learner.member, Ok(())));
                 primary.dismiss(handle, "another learner is taken in by a raise first", out);
@@ -324,6 +327,7 @@ impl Replica {
         else {
             return;
         };
+        hit(Mark::TeachingFailed);
         primary.used = primary.used.max(now);
         out.push(taught(handle, primary.version, &learner.member, Err(why)));
         self.teach_next(now, out);

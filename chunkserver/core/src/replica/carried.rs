@@ -2,6 +2,7 @@
 //! in between, they are on every new member as soon as those are equal to it: then they are answered, and not ordered again.
 
 use gfs_types::Error;
+use gfs_types::marks::{Mark, hit};
 use gfs_types::time::Instant;
 
 use super::{Replica, Role};
@@ -43,6 +44,7 @@ impl Replica {
     pub(crate) fn answer_carried(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let carried = std::mem::take(&mut self.carried);
         for (waiter, outcome) in carried.mutations {
+            hit(Mark::CarriedAnswered);
             let result = outcome.answer(self.handle, self.committed.length);
             out.push(Effect::Reply { token: waiter.token, result });
         }
@@ -54,6 +56,7 @@ impl Replica {
     /// Somebody else decides what became of them.
     pub(crate) fn drop_carried(&mut self, why: &str, out: &mut Vec<Effect>) {
         for waiter in std::mem::take(&mut self.carried).waiters() {
+            hit(Mark::CarriedDropped);
             out.push(Effect::Reply { token: waiter.token, result: Err(Error::unknown(why)) });
         }
     }

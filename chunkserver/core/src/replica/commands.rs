@@ -2,6 +2,7 @@
 
 use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::{FromChunkserver, LeaseStart, RaisedReplica};
 use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::ChunkSize;
@@ -71,6 +72,7 @@ impl Replica {
         if version == self.promised && self.condition.reported().is_some() {
             match self.raised {
                 Some(raised) if self.stored == version => {
+                    hit(Mark::RaiseAnsweredAgain);
                     self.answer_raised(now, version, Ok(raised), out);
                 }
                 // Being stored: the answer comes then.
@@ -98,6 +100,7 @@ impl Replica {
             return Some(Error::not_found(format!("chunk {handle}: no replica of it is here")));
         }
         if version < self.promised && !runs(Mutant::LowerVersionStored) {
+            hit(Mark::LowerVersionRefused);
             let promised = self.promised;
             let text =
                 format!("chunk {handle}: version {promised} was accepted, {version} is lower");
@@ -107,9 +110,11 @@ impl Replica {
             let text = format!("chunk {handle}: this replica was not made equal under {from}");
             let taught =
                 (self.is_taught(from) && version > from) || runs(Mutant::UntaughtLearnerIsRaised);
+            hit(if taught { Mark::LearnerRaised } else { Mark::UntaughtRefusedRaise });
             return (!taught).then(|| Error::stale(text));
         }
         if self.stored < from {
+            hit(Mark::StaleRefusedRaise);
             let stored = self.stored;
             let text = format!(
                 "chunk {handle}: this replica has version {stored}, {from} was raised since"
@@ -179,6 +184,7 @@ impl Replica {
             && now < grant.until
             && grant.members.iter().any(|member| self.is_me(member));
         if !takes {
+            hit(Mark::GrantNotTaken);
             self.give_up_at_once(version, out);
             return;
         }
@@ -213,6 +219,7 @@ impl Replica {
         }
         let its = version == self.stored && version == self.promised;
         if !its && !runs(Mutant::AnyVersionIsDeleted) {
+            hit(Mark::DeletionRefused);
             let has = self.promised;
             let text = format!("chunk {handle}: this replica has version {has}, not {version}");
             return answer(Err(Error::stale(text)), out);

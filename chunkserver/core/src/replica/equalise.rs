@@ -5,6 +5,7 @@
 
 use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, SerialNumber};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::{DataResponse, Equalise, Target};
 
 use super::state::{Condition, Event};
@@ -210,6 +211,7 @@ impl Replica {
             return out.push(Effect::Reply { token, result: Err(Error::stale(text)) });
         }
         if self.condition.may_mutate() {
+            hit(Mark::MemberChanged);
             self.become_after(Event::Repairing);
         }
         // What a restart may show must not have been changed: the source's bytes may not be committed (mut-4).

@@ -3,6 +3,7 @@
 
 use gfs_types::Error;
 use gfs_types::limits::{CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, GRANT_WAIT_MS};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::Target;
 use gfs_types::time::Instant;
 
@@ -51,6 +52,7 @@ impl Replica {
             let text = format!("chunk {}: too much waits for its lease", self.handle);
             return out.push(Effect::Reply { token, result: Err(Error::busy(text)) });
         }
+        hit(Mark::MutationHeld);
         self.held.push(Held { token, target, mutation, since });
     }
 

@@ -2,6 +2,7 @@
 
 use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::limits::FRAME_BYTES_MAX;
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::{Order, OrderKind};
 use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
@@ -105,6 +106,7 @@ impl Replica {
                 self.write_done(now, serial, out);
             }
             Err(error) if error.kind == ErrorKind::Busy => {
+                hit(Mark::WriteFoundNoSpace);
                 self.sequence.postponed();
                 self.retry = Some(now + RETRY_MS);
                 self.no_space = Some(error.message);

@@ -2,6 +2,7 @@
 
 use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, SerialNumber};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::{FromChunkserver, RaisedReplica, ReplicaState};
 use gfs_types::message::data::DataResponse;
 use gfs_types::time::Instant;
@@ -81,6 +82,7 @@ impl Replica {
         self.stored = version;
         self.become_after(Event::Raised);
         if version != self.promised {
+            hit(Mark::VersionOvertaken);
             let promised = self.promised;
             let text = format!("chunk {}: version {promised} was accepted since", self.handle);
             return self.answer_raised(now, version, Err(Error::stale(text)), out);
@@ -142,6 +144,7 @@ impl Replica {
     fn deleted(&mut self, version: ChunkVersion, result: Result<(), Error>, out: &mut Vec<Effect>) {
         let handle = self.handle;
         if result.is_ok() {
+            hit(Mark::ReplicaDeleted);
             self.become_after(Event::Deleted);
             self.stored = ChunkVersion(0);
             self.promised = ChunkVersion(0);

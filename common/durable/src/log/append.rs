@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gfs_types::fence::{LogPosition, MasterEpoch};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::mutants::{Mutant, runs};
 
 use super::cursor::Place;
@@ -287,6 +288,7 @@ impl Log {
         let (file, seed) = self.preparer.publish(&header)?;
         self.current = Current { file, seed, segment_bytes: header.segment_bytes };
         self.tail = Tail::at(&Place::start(&header, seed));
+        hit(Mark::SegmentBegun);
         self.firsts.push(header.first);
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gfs_types::fence::{LogPosition, MasterEpoch};
 use gfs_types::ids::ClusterUid;
+use gfs_types::marks::{Mark, hit};
 
 use super::append::{Current, Tail};
 use super::cursor::{End, Place, judge_end};
@@ -207,7 +208,10 @@ fn settle(
             durable: LogPosition(expected.last()),
         }),
         End::Clean => Ok(()),
-        End::Torn(end) => Ok(zero(&*segment.file, place.offset, end)?),
+        End::Torn(end) => {
+            hit(Mark::TornTailCut);
+            Ok(zero(&*segment.file, place.offset, end)?)
+        }
         End::Rot(proof) => Err(damaged(&segment.path, place, proof)),
     }
 }

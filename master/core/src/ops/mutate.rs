@@ -3,6 +3,7 @@
 use crc_fast::{CrcAlgorithm, checksum};
 use gfs_types::Error;
 use gfs_types::ids::{RequestId, RequestSeq};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::client::{Attributes, Entry, Mutation, Response};
 use gfs_types::path::{GfsPath, UPLOAD_DIR};
 use gfs_types::time::WallTime;
@@ -34,7 +35,10 @@ impl Master {
         let admission = self.durable.sessions.admit(&mark)?;
         self.soft.sessions.insert(id.session, step.now);
         let outcome = match admission {
-            Admission::Done(outcome) => outcome,
+            Admission::Done(outcome) => {
+                hit(Mark::RequestAnsweredAgain);
+                outcome
+            }
             Admission::New => self.carry_out(step, mark, mutation)?,
         };
         self.response(step, mutation, &outcome)

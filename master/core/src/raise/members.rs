@@ -3,6 +3,7 @@
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession};
 use gfs_types::limits::{MEMBER_WAIT_MS, REPLICAS_MIN, REPLICATION_MAX, RETURN_WAIT_MS};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::ReplicaState;
 use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
@@ -71,6 +72,7 @@ impl Master {
         let counted = usize::from(chunk.members);
         let expected = counted.saturating_sub(self.known_to_stay_away(now, work));
         if here.len() < expected && now < self.members_may_return_until(now, handle, work) {
+            hit(Mark::RaiseWaitedForMembers);
             return Err(busy(self.missing(handle, here.len(), expected), 200));
         }
         let suspects = here.iter().filter(|replica| replica.state == ReplicaState::Suspect).count();
@@ -115,6 +117,7 @@ impl Master {
         if members.contains(&lease.primary) || primary.session != lease.session {
             return Ok(());
         }
+        hit(Mark::RaiseWaitedForLease);
         let left = lease.expires.ms_since(now);
         Err(busy(
             format!(

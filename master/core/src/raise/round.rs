@@ -4,6 +4,7 @@ use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession};
 use gfs_types::limits::{RAISE_ANSWER_MS, RETURN_WAIT_MS};
+use gfs_types::marks::{Mark, hit};
 use gfs_types::message::client::{LeaseGrant, ReplicaLocation, Response};
 use gfs_types::message::control::{Command, LeaseStart, Member, RaisedReplica, ReplicaState};
 use gfs_types::mutants::{Mutant, runs};
@@ -119,6 +120,7 @@ impl Master {
             return self.cannot_begin(step, handle, &round);
         }
         if stored.len() < round.asked.len() && !runs(Mutant::RaisedDespiteSilence) {
+            hit(Mark::RaisedWithoutSilent);
             let silent = round.asked.iter().map(|one| (one.server, one.session));
             let silent = silent.filter(|(server, _)| stored.iter().all(|(one, _)| one != server));
             for run in silent {
@@ -152,6 +154,7 @@ impl Master {
             round.failures(self)
         );
         if round.birth {
+            hit(Mark::BirthFailed);
             self.soft.barren.insert(handle);
         }
         self.fail_waiters(step, handle, &busy(message, 200));
@@ -308,6 +311,7 @@ impl Master {
 /// What must be done before the first mutation (equal-1, equal-2).
 fn start_of(stored: &[(ServerIndex, RaisedReplica)]) -> LeaseStart {
     if all_suspect(stored) {
+        hit(Mark::AllSuspect);
         return LeaseStart::AllSuspect;
     }
     let content = |replica: &RaisedReplica| (replica.length, replica.digest);

@@ -1,0 +1,151 @@
+//! Marks on rare paths: a run of tests that never comes by one of them proves nothing about it.
+//!
+//! Each place calls [`hit`]; a run of the simulator tells which were never hit, and fails (docs/testing.md). A hit is one store to memory
+//! that nobody waits for, so marks stay in the program. Nothing ever reads them to decide.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The marks: the enum, their names, and all of them.
+macro_rules! marks {
+    ($($(#[$doc:meta])* $mark:ident,)*) => {
+        /// A place that is seldom come by.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Mark {
+            $($(#[$doc])* $mark,)*
+        }
+
+        impl Mark {
+            /// In the order of this list.
+            pub const ALL: &[Self] = &[$(Self::$mark,)*];
+        }
+    };
+}
+
+marks! {
+    // Chunkserver: what is commanded.
+    /// A replica answered a raise again that it had stored.
+    RaiseAnsweredAgain,
+    /// A raise to a lower version than one accepted was refused.
+    LowerVersionRefused,
+    /// A stale replica refused a raise from a version that it does not have.
+    StaleRefusedRaise,
+    /// A learner that was not equal refused a raise.
+    UntaughtRefusedRaise,
+    /// A learner was raised.
+    LearnerRaised,
+    /// A raise came while the version before it was being stored.
+    VersionOvertaken,
+    /// A grant was not taken.
+    GrantNotTaken,
+    /// A deletion of another version was refused.
+    DeletionRefused,
+    /// A replica was deleted.
+    ReplicaDeleted,
+    /// A command for another run of the server was dropped.
+    OtherSessionDropped,
+    // Chunkserver: orders.
+    /// An order of another version was refused.
+    OtherVersionRefused,
+    /// An order of another primary was refused.
+    OtherPrimaryRefused,
+    /// An order came before the replica was made equal.
+    OrderBeforeEqual,
+    /// An order that was acknowledged came again.
+    OrderAcknowledgedAgain,
+    /// An order that is being carried out came again.
+    OrderCameAgain,
+    /// An order came whose bytes were not there.
+    DataAskedFor,
+    /// An order waited for one before it.
+    OrderWaited,
+    /// A write found no space and was tried again.
+    WriteFoundNoSpace,
+    // Chunkserver: the primary.
+    /// A mutation came before the grant and waited.
+    MutationHeld,
+    /// A record did not fit, and the chunk was padded.
+    ChunkPadded,
+    /// A member was named to the master for its silence.
+    MemberSilent,
+    /// A member refused for good.
+    MemberRefused,
+    /// Orders were sent again to a member that fell behind.
+    MemberCaughtUp,
+    /// Who waited across a raise was answered under the next lease.
+    CarriedAnswered,
+    /// Who waited across a raise was told that nobody knows.
+    CarriedDropped,
+    /// Several waited for one sync.
+    SyncShared,
+    /// A lease ended in order.
+    LeaseEnded,
+    /// A lease ended without order.
+    LeaseAbandoned,
+    // Chunkserver: becoming equal.
+    /// A member's replica was changed to be equal.
+    MemberChanged,
+    /// A suspect became the authority.
+    SuspectBecameAuthority,
+    /// A learner made another pass beside mutations.
+    LearnerPassedAgain,
+    /// A lease was sealed for a learner.
+    LearnerSealed,
+    /// Teaching failed.
+    TeachingFailed,
+    // Master.
+    /// A birth got too few answers.
+    BirthFailed,
+    /// A chunk was allocated again.
+    BornAgain,
+    /// A new number was raised without the silent ones.
+    RaisedWithoutSilent,
+    /// A raise waited for members to return.
+    RaiseWaitedForMembers,
+    /// A raise waited for the end of a lease whose primary was out of reach.
+    RaiseWaitedForLease,
+    /// All members were suspect, and one of them was to lead.
+    AllSuspect,
+    /// A lease was adopted by a master that started.
+    LeaseAdopted,
+    /// A raise begun by a master before was found.
+    RaiseFoundBegun,
+    /// A request that took effect was answered again.
+    RequestAnsweredAgain,
+    /// A deleted file was purged.
+    Purged,
+    // On disk.
+    /// A torn tail of the operation log was cut.
+    TornTailCut,
+    /// The log went on in another segment.
+    SegmentBegun,
+    /// An overwrite was redone from its record.
+    OverwriteRedone,
+}
+
+const COUNT: usize = Mark::ALL.len();
+static HITS: [AtomicBool; COUNT] = [const { AtomicBool::new(false) }; COUNT];
+
+/// The process came by.
+#[inline]
+pub fn hit(mark: Mark) {
+    HITS[mark as usize].store(true, Ordering::Relaxed);
+}
+
+/// The marks that this process never came by.
+#[must_use]
+pub fn never_hit() -> Vec<Mark> {
+    Mark::ALL.iter().copied().filter(|mark| !HITS[*mark as usize].load(Ordering::Relaxed)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_never_hit_until_it_is() {
+        assert!(never_hit().contains(&Mark::Purged));
+        hit(Mark::Purged);
+        assert!(!never_hit().contains(&Mark::Purged));
+        assert!(never_hit().len() < COUNT);
+    }
+}
