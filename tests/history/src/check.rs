@@ -91,6 +91,10 @@ impl Model for Namespace {
             _ => None,
         }
     }
+
+    fn changes_nothing(operation: &Operation, told: &Told) -> bool {
+        operation.is_question() || matches!(told, Told::Refused(_))
+    }
 }
 
 /// The calls of a history that say something, and when they were made.

@@ -27,6 +27,11 @@ pub trait Model: Clone + Eq + Hash {
         operation: &Self::Operation,
         outcome: Option<&Self::Outcome>,
     ) -> Option<Self>;
+
+    /// Whether a call that ended so changed nothing, in whatever state it took effect. One that changed nothing only because
+    /// all was as it wanted is none of these: later it might have changed something.
+    #[must_use]
+    fn changes_nothing(operation: &Self::Operation, outcome: &Self::Outcome) -> bool;
 }
 
 /// A call, and how it ended if anybody knows.
@@ -148,11 +153,11 @@ impl<M: Model + Debug> Search<'_, M> {
         None
     }
 
-    /// Lets all calls take effect that agree with the state and leave it as it is: sooner or later makes no difference to others.
+    /// Lets all calls take effect that agree with the state and change nothing in any: sooner or later makes no difference to others.
     fn absorb(&self, way: &mut Configuration<M>) {
         let agreeing: Vec<u32> = self
             .not_taken(way)
-            .filter(|call| self.calls[*call as usize].outcome.is_some())
+            .filter(|call| self.changes_nothing(*call))
             .filter(|call| self.after(&way.state, *call).is_some_and(|after| after == *way.state))
             .collect();
         way.taken.extend(agreeing);
@@ -169,6 +174,11 @@ impl<M: Model + Debug> Search<'_, M> {
     fn after(&self, state: &M, call: u32) -> Option<M> {
         let Call { operation, outcome } = &self.calls[call as usize];
         state.after(call, operation, outcome.as_ref())
+    }
+
+    fn changes_nothing(&self, call: u32) -> bool {
+        let Call { operation, outcome } = &self.calls[call as usize];
+        outcome.as_ref().is_some_and(|outcome| M::changes_nothing(operation, outcome))
     }
 
     fn not_taken<'a>(&'a self, way: &'a Configuration<M>) -> impl Iterator<Item = u32> + 'a {

@@ -4,11 +4,12 @@
 //! fast or clever; that is its worth. The grace of deleted things never ends here: histories are shorter.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::operation::{Answer, Entry, Kind, Operation, Refusal};
 
 /// All entries but the root by path, and what was deleted and may come back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Namespace {
     entries: Entries,
     /// Where each was, and all that was in it; the latest last.
@@ -251,6 +252,20 @@ impl Namespace {
 
     fn take(&mut self, path: &str) -> Entries {
         self.entries.extract_if(.., |other, _| is_within(other, path)).collect()
+    }
+}
+
+/// For a person: `/d 5, /d/f 7; deleted: /e 6`. A `?` is an id that nobody was told.
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |(path, named): (&String, &Named)| match named.id {
+            Id::Told(id) => format!("{path} {id}"),
+            Id::MadeBy { .. } => format!("{path} ?"),
+        };
+        let all: Vec<_> = self.entries.iter().map(named).collect();
+        let deleted = self.trash.iter().filter_map(|(path, all)| Some((path, all.get(path)?)));
+        let deleted: Vec<_> = deleted.map(named).collect();
+        write!(f, "{}; deleted: {}", all.join(", "), deleted.join(", "))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What no file system may show, each as the shortest history that shows it; and what looks odd and is allowed.
 
-use gfs_history::{Report, check};
+use gfs_history::{Answer, Operation, Outcome, Report, check};
 
 mod script;
 use script::{Script, create, delete, list, mkdir, rename, stat, undelete};
@@ -167,6 +167,19 @@ fn an_undelete_gives_the_file_that_was_deleted_last() {
     script.done(delete("/f"));
     script.file(undelete("/f"), 5);
     is_refused(script);
+}
+
+/// It would have agreed with what was there before, too.
+#[test]
+fn a_mkdir_that_overlaps_a_delete_may_come_after_it() {
+    let mut script = Script::default();
+    script.done(mkdir("/d"));
+    let made = script.call(Operation::Mkdir { path: "/d".to_owned(), parents: true });
+    script.refused(stat("/d/f"), "not_found");
+    script.done(delete("/d"));
+    script.file(create("/d/f"), 5);
+    script.returned(made, Outcome::Done(Answer::Nothing));
+    is_fine(script);
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn paths() -> impl Strategy<Value = String> {
 fn operations() -> impl Strategy<Value = Operation> {
     prop_oneof![
         4 => paths().prop_map(|path| Operation::Create { path }),
-        1 => (paths(), any::<bool>()).prop_map(|(path, parents)| Operation::Mkdir { path, parents }),
+        3 => (paths(), any::<bool>()).prop_map(|(path, parents)| Operation::Mkdir { path, parents }),
         3 => (paths(), any::<bool>(), any::<bool>())
             .prop_map(|(path, recursive, purge)| Operation::Delete { path, recursive, purge }),
         2 => (paths(), paths(), any::<bool>())
@@ -163,7 +163,7 @@ fn other_verdict(calls: &[Call<Operation, Told>], moments: &[Moment]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
     #[test]
     fn two_searches_come_to_one_verdict(plans in plans()) {
         let (calls, moments) = play(&plans);
