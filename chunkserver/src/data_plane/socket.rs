@@ -8,19 +8,18 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use socket2::{SockRef, TcpKeepalive};
 
-/// Bytes of the kernel's buffers: a frame. Larger ones add delay, not throughput.
-const BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of the kernel's buffer for what came: a frame. Larger ones add delay, not throughput.
+const RECEIVE_BYTES: usize = 1 << 20;
 const CONNECT: Duration = Duration::from_secs(2);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Sets a fresh connection up. `stall` bounds each wait of a read or write.
 pub(super) fn prepare(stream: &TcpStream, stall: Duration) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+    gfs_protocol::socket::prepare(stream)?;
     stream.set_read_timeout(Some(stall))?;
     stream.set_write_timeout(Some(stall))?;
     let socket = SockRef::from(stream);
-    socket.set_send_buffer_size(BUFFER_BYTES)?;
-    socket.set_recv_buffer_size(BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
 

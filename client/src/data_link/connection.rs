@@ -79,7 +79,7 @@ async fn connect(peer: &Peer) -> Result<TcpStream, Failure> {
         .await
         .map_err(|_| failed("no connection in time".to_owned()))?
         .map_err(|error| failed(error.to_string()))?;
-    stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
+    gfs_protocol::socket::prepare(&stream).map_err(|error| failed(error.to_string()))?;
     let limit = Duration::from_millis(HANDSHAKE_MS.0);
     match timeout(limit, greet(peer, &mut stream)).await {
         Err(_) => Err(failed("takes connections but is silent".to_owned())),

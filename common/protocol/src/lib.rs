@@ -6,6 +6,7 @@
 pub mod checksum;
 pub mod convert;
 pub mod frame;
+pub mod socket;
 pub mod status;
 
 /// What `proto/` compiles to.

@@ -70,6 +70,8 @@ fn tune(stream: &TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_send_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
     sockopt::set_socket_recv_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
+    // As the system does within a host: what paces would be measured instead.
+    sockopt::set_tcp_congestion(stream, "reno")?;
     Ok(())
 }
 
