@@ -4,8 +4,11 @@
 //! more, at once and without a walk over the chunks, until it is told again; what is never told again is lost, and looked for in
 //! pieces when it said that it told all.
 
+mod accused;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::limits::CHUNKSERVER_SILENT_MS;
@@ -13,14 +16,10 @@ use gfs_types::message::control::{Registration, ReplicaReport, ReplicaState, Spa
 use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
 use gfs_types::topology::Topology;
-use gfs_types::{DurationMs, Error};
 
 use crate::Link;
 use crate::placement::Candidate;
 use crate::replicas::{Replicas, RunNumber, Told};
-
-/// So long an accusation counts that the server does not confirm.
-const ACCUSED_MS: DurationMs = DurationMs(10_000);
 
 /// Chunks that one step of the search for lost replicas looks at: a millisecond or two.
 const SEARCHED_MAX: usize = 1 << 13;
@@ -259,8 +258,12 @@ impl Registry {
     pub(crate) fn replicas(&self, handle: ChunkHandle) -> impl Iterator<Item = Replica> + '_ {
         self.told.of(handle).filter_map(|Told { run, version, length, state }| {
             let server = self.run(run).server;
-            let counts = self.get(server).run == run || runs(Mutant::EarlierRunsCount);
-            counts.then_some(Replica { server, version, length, state })
+            (self.get(server).run == run || runs(Mutant::EarlierRunsCount)).then_some(Replica {
+                server,
+                version,
+                length,
+                state,
+            })
         })
     }
 
@@ -307,24 +310,6 @@ impl Registry {
             self.told.change(handle, |all| all.retain(|one| one.run != run));
             self.one_less(run);
         }
-    }
-
-    /// A client saw bad bytes there. Its server looks itself and has the last word: what it reports, and time, end this.
-    pub(crate) fn accuse(&mut self, now: Instant, server: ServerIndex, handle: ChunkHandle) {
-        self.accused.insert((handle, server), now + ACCUSED_MS);
-    }
-
-    pub(crate) fn is_accused(
-        &self,
-        now: Instant,
-        server: ServerIndex,
-        handle: ChunkHandle,
-    ) -> bool {
-        self.accused.get(&(handle, server)).is_some_and(|until| now < *until)
-    }
-
-    pub(crate) fn sweep_accused(&mut self, now: Instant) {
-        self.accused.retain(|_, until| now < *until);
     }
 
     /// It told all that it holds. What it was known to hold and did not name is lost: [`Self::search_lost`] finds it.
