@@ -31,6 +31,14 @@ pub(crate) struct Census {
     last: Option<Lacking>,
 }
 
+#[cfg(test)]
+impl Census {
+    /// Whether chunks were ever counted.
+    pub(crate) fn has_counted(&self) -> bool {
+        self.last.is_some()
+    }
+}
+
 /// A chunkserver at the beginning of a count: whether it was in touch, since when, and whether it had told all.
 type Seen = (bool, Instant, bool);
 
@@ -66,8 +74,13 @@ impl Master {
         }
     }
 
-    /// What is told: nothing that nobody counted.
+    /// What is told: nothing that nobody counted. But while no chunkserver is in touch every chunk lacks every replica, and there is
+    /// nothing to count: so it is right after a start, when everybody waits for other answers.
     fn counted(&mut self, now: Instant) -> Lacking {
+        if !self.soft.registry.iter().any(|(_, one)| one.alive(now)) {
+            let all = self.durable.chunks.len() as u64;
+            return Lacking { below: all, missing: all };
+        }
         let few = self.durable.chunks.len() <= COUNTED_AT_ONCE;
         self.void_census(now);
         match self.soft.census.last {

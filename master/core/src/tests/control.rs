@@ -156,6 +156,22 @@ fn status_tells_what_is_known() {
     assert_eq!(status.chunkservers[0].replicas, 1);
 }
 
+/// Right after a start the gauges ask for it: millions of chunks would be walked through before the first client is answered.
+#[test]
+fn while_no_chunkserver_is_in_touch_no_chunk_is_counted() {
+    let (mut world, ..) = World::with_chunk();
+    let lacking = |world: &mut World| {
+        let Ok(Response::Status(status)) = world.query(Query::Status) else { panic!() };
+        (status.chunks_below_goal, status.chunks_missing, world.master.soft.census.has_counted())
+    };
+    (1..=3).for_each(|uid| drop(world.leave(uid)));
+    assert_eq!(lacking(&mut world), (1, 1, false));
+    world.restart();
+    assert_eq!(lacking(&mut world), (1, 1, false));
+    world.join(1, 2, &[]);
+    assert_eq!(lacking(&mut world), (1, 1, true));
+}
+
 /// Mostly nobody waits while millions of chunks are looked at: they are counted with the ticks. But what is told was counted, and
 /// with the chunkservers that are there.
 #[test]
