@@ -19,6 +19,7 @@ use crate::engine::{Engine, defect};
 use crate::error::{Error, Result};
 use crate::file::File;
 use crate::master_link::{MasterLink, NoAnswer};
+use crate::network::Network;
 use crate::options::{CreateOptions, DeleteOptions, Options, UploadOptions};
 use crate::replica::ReplicaReader;
 use crate::upload::Upload;
@@ -53,10 +54,30 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub async fn connect_with(options: Options) -> Result<Self> {
+        Self::begin(options, None, random::numbers()?).await
+    }
+
+    /// Connects through what stands for sockets in a simulation. `random` is who this client is and where its pauses begin:
+    /// 256 bits that no other client has.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_over(
+        options: Options,
+        network: Arc<dyn Network>,
+        random: [u64; 4],
+    ) -> Result<Self> {
+        Self::begin(options, Some(network), random).await
+    }
+
+    async fn begin(
+        options: Options,
+        network: Option<Arc<dyn Network>>,
+        [master_seed, data_client, me_high, me_low]: [u64; 4],
+    ) -> Result<Self> {
         options.check()?;
-        let [master_seed, data_client, me_high, me_low] = random::numbers()?;
-        let master =
-            MasterLink::start(options.masters.clone(), options.topology.clone(), master_seed);
+        let (masters, topology) = (options.masters.clone(), options.topology.clone());
+        let master = MasterLink::start(masters, topology, network.clone(), master_seed);
         let deadline = Instant::now() + options.timeout;
         // Whatever the answer is, it comes behind the master's welcome.
         let root = Query::Stat { path: "/".to_owned() };
@@ -67,7 +88,7 @@ impl Client {
             reason: error.to_string(),
         })?;
         let me = ServerUid(u128::from(me_high) << 64 | u128::from(me_low));
-        let data = DataLinks::new(me, welcome.record.cluster);
+        let data = DataLinks::new(me, welcome.record.cluster, network);
         let engine = Arc::new(Engine::new(options, master, data, chunk_size, data_client));
         Ok(Self { engine, record: welcome.record })
     }

@@ -138,6 +138,8 @@ impl Writer {
             return Ok(None);
         }
         tokio::select! {
+            // In this order: the same run of a simulation takes the same way.
+            biased;
             place = std::sync::Arc::clone(&engine.pieces).acquire_owned() => Ok(place.ok()),
             // The first of its pieces needs no place.
             done = self.wait_below(1) => done.map(|()| None),

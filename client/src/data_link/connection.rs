@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use gfs_protocol::frame::{self, Head, Header, ReplyHead};
+use gfs_protocol::frame::{self, Head, Header};
 use gfs_types::ErrorKind;
 use gfs_types::ids::{ClusterUid, ProcessSession, ServerUid};
 use gfs_types::limits::HANDSHAKE_MS;
-use gfs_types::message::data::{Hello, PROTOCOL_VERSION};
+use gfs_types::message::data::{DataResponse, Hello, PROTOCOL_VERSION, Target};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -196,11 +196,7 @@ fn add(
     if call.reply.is_closed() {
         return;
     }
-    let left = call.deadline.saturating_duration_since(Instant::now());
-    // The answer travels, too: who gives up says why before this client does without it.
-    let left = left.saturating_sub((left / 10).min(ANSWER_TRAVELS));
-    let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
-    let target = gfs_types::message::data::Target { left_ms, ..call.target };
+    let target = target(&call);
     let length = u32::try_from(call.payload.len()).unwrap_or(u32::MAX);
     let id = *next_id;
     let head = match frame::encode_request(id, &target, &call.request, length, &call.checksums) {
@@ -218,6 +214,15 @@ fn add(
         gather.push(Bytes::from(head));
         gather.push(call.payload);
     }
+}
+
+/// What the request names, with the time that is left for it now.
+pub(super) fn target(call: &Call) -> Target {
+    let left = call.deadline.saturating_duration_since(Instant::now());
+    // The answer travels, too: who gives up says why before this client does without it.
+    let left = left.saturating_sub((left / 10).min(ANSWER_TRAVELS));
+    let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+    Target { left_ms, ..call.target }
 }
 
 /// Reads replies until the connection ends; returns why.
@@ -247,13 +252,18 @@ async fn receive_one(
     let waiting = lock(pending).as_mut().and_then(|waiting| waiting.remove(&head.id));
     if let Some((reply, _)) = waiting {
         // The caller may have given up meanwhile.
-        let _ = reply.send(answer(head, payload, good));
+        let _ = reply.send(answer(head.reply.result, payload, good));
     }
     Ok(true)
 }
 
-fn answer(head: ReplyHead, payload: Bytes, good: Result<(), String>) -> Result<Answer, Failure> {
-    let response = head.reply.result.map_err(Failure::Refused)?;
+/// What the caller gets of a reply, by the verdict on its payload.
+pub(super) fn answer(
+    reply: Result<DataResponse, gfs_types::Error>,
+    payload: Bytes,
+    good: Result<(), String>,
+) -> Result<Answer, Failure> {
+    let response = reply.map_err(Failure::Refused)?;
     good.map_err(|what| {
         Failure::Mismatch(format!("bytes do not match their stored checksum: {what}"))
     })?;
@@ -298,7 +308,7 @@ async fn read_payload(
 mod tests {
     use gfs_types::fence::{ChunkVersion, MasterEpoch};
     use gfs_types::ids::ChunkHandle;
-    use gfs_types::message::data::{DataReply, DataRequest, DataResponse, Target};
+    use gfs_types::message::data::{DataReply, DataRequest};
 
     use super::*;
 

@@ -4,6 +4,7 @@
 
 mod connection;
 mod gather;
+mod over;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::lock;
+use crate::network::Network;
 use crate::retry::Failure;
 
 /// Requests waiting for one connection; more make their callers wait.
@@ -49,6 +51,8 @@ struct Key {
 pub(crate) struct DataLinks {
     me: ServerUid,
     cluster: ClusterUid,
+    /// What stands for sockets.
+    network: Option<Arc<dyn Network>>,
     queues: Arc<Mutex<BTreeMap<Key, mpsc::Sender<Call>>>>,
 }
 
@@ -92,8 +96,12 @@ impl Ask {
 }
 
 impl DataLinks {
-    pub(crate) fn new(me: ServerUid, cluster: ClusterUid) -> Self {
-        Self { me, cluster, queues: Arc::default() }
+    pub(crate) fn new(
+        me: ServerUid,
+        cluster: ClusterUid,
+        network: Option<Arc<dyn Network>>,
+    ) -> Self {
+        Self { me, cluster, network, queues: Arc::default() }
     }
 
     /// Who this client is to chunkservers: a number it drew.
@@ -161,7 +169,10 @@ impl DataLinks {
                 Lane::Push | Lane::Read | Lane::Flush => LANE_REQUESTS_MAX,
             },
         };
-        tokio::spawn(connection::run(peer, calls));
+        match &self.network {
+            Some(network) => drop(tokio::spawn(over::run(network.clone(), key.clone(), calls))),
+            None => drop(tokio::spawn(connection::run(peer, calls))),
+        }
         queues.insert(key.clone(), queue.clone());
         queue
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use gfs_protocol::pb;
 use gfs_protocol::pb::master_client::MasterClient;
 use gfs_types::fence::{Incarnation, MasterEpoch};
@@ -18,6 +19,8 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
+
+use crate::network::{MasterStream, Network};
 
 /// Time for one TCP connection. A machine that is gone must not hold up one that is back.
 const CONNECT: Duration = Duration::from_millis(1_000);
@@ -34,13 +37,33 @@ const FRAME_BYTES: u32 = 1 << 20;
 pub(super) struct Target {
     pub(super) masters: Vec<String>,
     pub(super) topology: Topology,
+    /// What stands for sockets.
+    pub(super) network: Option<Arc<dyn Network>>,
 }
 
 /// A stream to the primary master, hello and welcome exchanged.
 pub(super) struct Connection {
     pub(super) welcome: ClientWelcome,
     pub(super) out: mpsc::UnboundedSender<pb::ClientMessage>,
-    pub(super) inbound: Streaming<pb::MasterMessage>,
+    pub(super) inbound: Inbound,
+}
+
+/// What the master says.
+pub(super) enum Inbound {
+    /// Over HTTP/2.
+    Stream(Streaming<pb::MasterMessage>),
+    /// Over what stands for it.
+    Network(mpsc::UnboundedReceiver<pb::MasterMessage>),
+}
+
+impl Inbound {
+    /// The next message; `None` at the end of the stream.
+    pub(super) async fn message(&mut self) -> Result<Option<pb::MasterMessage>, tonic::Status> {
+        match self {
+            Self::Stream(stream) => stream.message().await,
+            Self::Network(stream) => Ok(stream.recv().await),
+        }
+    }
 }
 
 /// Why there is none.
@@ -58,13 +81,22 @@ pub(super) async fn connect(
     target: &Target,
     known: Option<&ConfigRecord>,
 ) -> Result<Connection, NoMaster> {
-    let (addresses, mut problems) = resolve(&target.masters).await;
     let hello = ClientHello {
         cluster: known.map(|record| record.cluster),
         topology: target.topology.clone(),
     };
-    let mut tries: FuturesUnordered<_> =
-        addresses.iter().map(|address| greet(*address, hello.clone())).collect();
+    let mut problems = Vec::new();
+    let mut tries: FuturesUnordered<_> = match &target.network {
+        Some(network) => {
+            let masters = target.masters.iter();
+            masters.map(|master| greet_over(network, master, hello.clone()).boxed()).collect()
+        }
+        None => {
+            let (addresses, unresolved) = resolve(&target.masters).await;
+            problems = unresolved;
+            addresses.into_iter().map(|address| greet(address, hello.clone()).boxed()).collect()
+        }
+    };
     let mut found: Vec<Connection> = Vec::new();
     let mut foreign = None;
     loop {
@@ -118,6 +150,31 @@ async fn greet(address: SocketAddr, hello: ClientHello) -> Result<Connection, No
     }
 }
 
+/// One master, over what stands for sockets.
+async fn greet_over(
+    network: &Arc<dyn Network>,
+    master: &str,
+    hello: ClientHello,
+) -> Result<Connection, NoMaster> {
+    let limit = Duration::from_millis(HANDSHAKE_MS.0);
+    match timeout(limit, network.master(master, hello)).await {
+        Ok(Ok(MasterStream { welcome, out, inbound })) => {
+            Ok(Connection { welcome, out, inbound: Inbound::Network(inbound) })
+        }
+        Ok(Err(error)) => Err(refused(master, &error)),
+        Err(_) => Err(NoMaster::NotNow(format!("master at {master} is silent"))),
+    }
+}
+
+/// Only a foreign cluster is refused for good; a blank or recovering master will change.
+fn refused(address: impl std::fmt::Display, error: &gfs_types::Error) -> NoMaster {
+    let reason = format!("master at {address}: {error}");
+    match error.kind {
+        gfs_types::ErrorKind::Denied => NoMaster::Foreign(reason),
+        _ => NoMaster::NotNow(reason),
+    }
+}
+
 async fn greet_unlimited(address: SocketAddr, hello: ClientHello) -> Result<Connection, NoMaster> {
     let not_now = |what: &str, error: &dyn std::fmt::Display| {
         NoMaster::NotNow(format!("master at {address}: {what}: {error}"))
@@ -149,16 +206,11 @@ async fn greet_unlimited(address: SocketAddr, hello: ClientHello) -> Result<Conn
     match first.and_then(|message| message.kind) {
         Some(pb::master_message::Kind::Welcome(welcome)) => {
             let welcome = welcome.try_into().map_err(|e| not_now("bad welcome", &e))?;
-            Ok(Connection { welcome, out, inbound })
+            Ok(Connection { welcome, out, inbound: Inbound::Stream(inbound) })
         }
         Some(pb::master_message::Kind::Refused(error)) => {
             let error = gfs_types::Error::try_from(error).map_err(|e| not_now("bad answer", &e))?;
-            let reason = format!("master at {address}: {error}");
-            // Only a foreign cluster is refused for good; a blank or recovering master will change.
-            match error.kind {
-                gfs_types::ErrorKind::Denied => Err(NoMaster::Foreign(reason)),
-                _ => Err(NoMaster::NotNow(reason)),
-            }
+            Err(refused(address, &error))
         }
         _ => Err(NoMaster::NotNow(format!("master at {address}: closed without a welcome"))),
     }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use session::{MutationError, Sessions};
 
 use crate::lock;
+use crate::network::Network;
 
 /// Requests waiting for the stream; more make their callers wait.
 const QUEUE_MAX: usize = 1024;
@@ -76,10 +77,15 @@ pub(crate) enum NoAnswer {
 
 impl MasterLink {
     /// Starts the task that keeps the stream.
-    pub(crate) fn start(masters: Vec<String>, topology: Topology, seed: u64) -> Self {
+    pub(crate) fn start(
+        masters: Vec<String>,
+        topology: Topology,
+        network: Option<Arc<dyn Network>>,
+        seed: u64,
+    ) -> Self {
         let (queue, calls) = mpsc::channel(QUEUE_MAX);
         let state = Arc::new(State::default());
-        let target = connect::Target { masters, topology };
+        let target = connect::Target { masters, topology, network };
         tokio::spawn(stream::run(target, calls, Arc::clone(&state), seed));
         Self { queue, state }
     }

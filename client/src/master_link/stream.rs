@@ -41,6 +41,7 @@ pub(super) async fn run(
     loop {
         let known = state.record();
         let connected = tokio::select! {
+            biased;
             connected = connect(&target, known.as_ref()) => connected,
             () = abandoned(&calls) => return,
         };
@@ -89,6 +90,9 @@ async fn serve(
     loop {
         let room = CONNECTION_REQUESTS_MAX.saturating_sub(pending.len());
         tokio::select! {
+            // In this order: the same run of a simulation takes the same way. Neither starves the other: calls are taken while there
+            // is room, and room comes with answers.
+            biased;
             count = calls.recv_many(&mut taken, room), if room > 0 => {
                 if count == 0 {
                     return Ended::Idle;

@@ -199,8 +199,8 @@ mod tests {
     /// A file of a cluster that nobody reaches.
     fn file() -> File {
         let options = Options::new("127.0.0.1:1").expect("a list of one");
-        let master = MasterLink::start(options.masters.clone(), options.topology.clone(), 1);
-        let data = DataLinks::new(ServerUid(1), ClusterUid(1));
+        let master = MasterLink::start(options.masters.clone(), options.topology.clone(), None, 1);
+        let data = DataLinks::new(ServerUid(1), ClusterUid(1), None);
         let engine = Engine::new(options, master, data, ChunkSize::default(), 1);
         let entry = Entry {
             path: "/records".to_owned(),
