@@ -5,25 +5,24 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gfs_chunkserver_core::{Peer, ReadOut};
+use gfs_chunkserver_core::Peer;
 use gfs_protocol::frame::blocking::{ReadError, read_head};
 use gfs_protocol::frame::{FrameError, Head, Header, Op, RequestHead, offset_of, op_of};
 use gfs_types::Error;
 use gfs_types::ids::DataId;
 use gfs_types::limits::INLINE_BYTES_MAX;
-use gfs_types::message::data::{
-    DataRequest, DataResponse, DataSource, Hello, Hop, Order, OrderKind,
-};
+use gfs_types::message::data::{DataRequest, DataResponse, Hello, Hop};
 use tracing::{debug, warn};
 
 use super::accept::Shared;
 use super::forward::Downstream;
 use super::guests::{Asked, Visit};
+use super::intake::Intake;
 use super::read;
 use super::receive::{BadBlock, receive, skip};
 use super::replies::Replies;
 use super::socket::{Paced, timed_out};
-use crate::driver::{ReplyTo, Request};
+use crate::driver::ReplyTo;
 use crate::store::{Part, Payload};
 
 /// Bytes read ahead: heads and small payloads take one system call. Larger payloads go past it.
@@ -168,6 +167,11 @@ impl Connection<'_> {
         }
     }
 
+    fn intake(&self) -> Intake<'_> {
+        let from = Peer { chunkserver: self.peer.me, session: self.peer.session };
+        Intake { pushes: &self.shared.pushes, me: self.shared.identity.me, from }
+    }
+
     /// Hands everything else to the driver.
     fn submit(&mut self, head: &RequestHead) -> io::Result<()> {
         let op = op_of(&head.request);
@@ -189,7 +193,7 @@ impl Connection<'_> {
                 return Ok(());
             }
         };
-        match self.request(head, inline) {
+        match self.intake().request(&head.request, inline) {
             Ok((request, used)) => {
                 let reply = self.reply_to(head.id, op, used, asked);
                 self.shared.driver.put(head.target, request, reply);
@@ -228,97 +232,6 @@ impl Connection<'_> {
             }
             Err(bad) => Ok(Err(self.blame(bad))),
         }
-    }
-
-    /// The request for the driver, and the pushed data that it uses up.
-    fn request(
-        &self,
-        head: &RequestHead,
-        inline: Option<Payload>,
-    ) -> Result<(Request, Option<(DataId, u64)>), Error> {
-        let used = |source, length| match source {
-            DataSource::Pushed(data) => Some((data, length)),
-            DataSource::Inline => None,
-        };
-        Ok(match head.request {
-            DataRequest::Write { offset, length, source } => {
-                let data = self.data(source, length, inline)?;
-                (Request::Write { offset, source, data }, used(source, length))
-            }
-            DataRequest::Append { length, source } => {
-                let data = self.data(source, length, inline)?;
-                (Request::Append { source, data }, used(source, length))
-            }
-            DataRequest::Order(order) => self.order(order, inline)?,
-            DataRequest::Sync => (Request::Sync, None),
-            DataRequest::FlushReplica => (Request::FlushReplica, None),
-            DataRequest::Committed { serial, length } => {
-                (Request::Committed { from: self.from(), serial, length }, None)
-            }
-            DataRequest::Verify { offset, length } => (Request::Verify { offset, length }, None),
-            DataRequest::Inspect => (Request::Inspect, None),
-            DataRequest::Checksums => (Request::Checksums, None),
-            DataRequest::Equalise(ref equalise) => {
-                let equalise = equalise.clone();
-                (Request::Equalise { from: self.from(), equalise }, None)
-            }
-            DataRequest::Compare => {
-                (Request::ReadOut { from: self.from(), what: ReadOut::Checksums }, None)
-            }
-            DataRequest::Copy { offset, length } => {
-                let what = ReadOut::Bytes { offset, length };
-                (Request::ReadOut { from: self.from(), what }, None)
-            }
-            DataRequest::Push { .. } | DataRequest::Read { .. } => {
-                return Err(Error::internal("a push or read is not for the driver"));
-            }
-        })
-    }
-
-    /// An order goes on without pushed data that is not here: the driver asks for it in its turn.
-    fn order(
-        &self,
-        order: Order,
-        inline: Option<Payload>,
-    ) -> Result<(Request, Option<(DataId, u64)>), Error> {
-        let (data, used) = match order.kind {
-            OrderKind::Write { length, source: DataSource::Pushed(name), .. } => {
-                (self.shared.pushes.find(name, length), Some((name, length)))
-            }
-            OrderKind::Write { length, source: DataSource::Inline, .. } => {
-                (Some(self.data(DataSource::Inline, length, inline)?), None)
-            }
-            OrderKind::Pad | OrderKind::Sync | OrderKind::End => (None, None),
-        };
-        Ok((Request::Order { from: self.from(), order, data }, used))
-    }
-
-    fn data(
-        &self,
-        source: DataSource,
-        length: u64,
-        inline: Option<Payload>,
-    ) -> Result<Payload, Error> {
-        match source {
-            DataSource::Pushed(data) => self.shared.pushes.find(data, length).ok_or_else(|| {
-                let me = self.shared.identity.me;
-                Error::need_data(format!(
-                    "chunkserver {me} does not have that pushed data: push it again"
-                ))
-            }),
-            DataSource::Inline => {
-                let payload = inline.unwrap_or_default();
-                if payload.length() == length && length > 0 {
-                    return Ok(payload);
-                }
-                let came = payload.length();
-                Err(Error::invalid(format!("{length} bytes were announced, {came} came")))
-            }
-        }
-    }
-
-    fn from(&self) -> Peer {
-        Peer { chunkserver: self.peer.me, session: self.peer.session }
     }
 
     /// Answers over this connection, and lets go of pushed data that has had its effect.

@@ -3,6 +3,8 @@
 //! One piece of a copy is in memory at a time: the next is asked for when the driver answered for the last one. A source
 //! that does not answer costs one copy, which the core begins anew when it still wants it.
 
+pub(super) mod course;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
@@ -14,13 +16,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gfs_chunkserver_core::{Copied, Input, Job};
-use gfs_protocol::checksum::crc32c;
 use gfs_protocol::frame::blocking::read_head;
 use gfs_protocol::frame::{Head, encode_request, offset_of};
+use gfs_types::Error;
 use gfs_types::ids::ChunkHandle;
-use gfs_types::limits::{BLOCK_BYTES, CHUNK_BYTES_MAX, COPIES_MAX, FRAME_BYTES_MAX};
+use gfs_types::limits::{COPIES_MAX, FRAME_BYTES_MAX};
 use gfs_types::message::data::{DataRequest, DataResponse};
-use gfs_types::{Error, ErrorKind};
 use tracing::{debug, warn};
 
 use super::receive::receive;
@@ -28,7 +29,8 @@ use super::socket::connect;
 use super::{Bounds, Identity, handshake};
 use crate::driver::{CopyWork, DriverHandle, Request};
 use crate::metrics::Metrics;
-use crate::store::{Checksums, Part, Store};
+use crate::store::{Part, Store};
+use course::{Course, Next};
 
 const STACK_BYTES: usize = 256 << 10;
 /// A source that sends nothing for this long is given up: it may have stopped, and others wait for the thread.
@@ -157,29 +159,21 @@ impl Inner {
         let (peer, session) = (work.from.chunkserver, work.from.session);
         handshake::introduce(&socket, &self.identity, peer, session, self.bounds.handshake)?;
         socket.set_read_timeout(Some(stall)).map_err(|error| lost(&error))?;
-        let mut source = Source { work, reader: BufReader::new(&socket), next: 0 };
-        let sums = source.checksums()?;
-        let mut copied_bytes = 0;
-        for run in self.store.differing(work.target.handle, &sums, work.check_all)? {
-            let mut at = run.start;
-            while at < run.end {
-                if stopped.load(Ordering::Relaxed) {
-                    return Err(unwanted());
-                }
-                let wanted = (run.end - at).min(FRAME_BYTES_MAX);
-                let part = source.bytes(at, wanted)?;
-                let length = part.length();
-                if length > 0 {
-                    self.hand_in(work, at, part)?;
-                }
-                copied_bytes += length;
-                at += length;
-                if length < wanted {
-                    break; // The source is shorter by now.
-                }
+        let mut source =
+            Source { course: Course::new(work.clone()), reader: BufReader::new(&socket), next: 0 };
+        loop {
+            if stopped.load(Ordering::Relaxed) {
+                return Err(unwanted());
+            }
+            let request = match source.course.next() {
+                Next::Ask(request) => request,
+                Next::Done(copied) => return Ok(copied),
+            };
+            let answer = source.ask(&request)?;
+            if let Some((offset, part)) = source.course.answered(&self.store, answer)? {
+                self.hand_in(work, offset, part)?;
             }
         }
-        Ok(Copied { length: sums.length, digest: sums.digest, copied_bytes })
     }
 
     /// Waits until the driver took the piece.
@@ -202,48 +196,21 @@ impl Inner {
 
 /// The other end.
 struct Source<'a> {
-    work: &'a CopyWork,
+    course: Course,
     reader: BufReader<&'a TcpStream>,
     next: u64,
 }
 
 impl Source<'_> {
-    fn checksums(&mut self) -> Result<Checksums, Error> {
-        let (response, part) = self.ask(&DataRequest::Compare)?;
-        let DataResponse::Checksums { length, digest } = response else {
-            return Err(self.nonsense("answered no checksums"));
-        };
-        let bytes = part.bytes();
-        let covered = CHUNK_BYTES_MAX.min(length) == length
-            && bytes.len() as u64 == 4 * length.div_ceil(BLOCK_BYTES);
-        let check = crc32c(&[&length.to_le_bytes(), &bytes[..]].concat());
-        if !covered || check != digest {
-            return Err(self.nonsense("sent a table of checksums that does not match its digest"));
-        }
-        let table = bytes.chunks_exact(4).map(|e| u32::from_le_bytes([e[0], e[1], e[2], e[3]]));
-        Ok(Checksums { length, table: table.collect(), digest })
-    }
-
-    /// At most `wanted` bytes from `offset` on, verified.
-    fn bytes(&mut self, offset: u64, wanted: u64) -> Result<Part, Error> {
-        match self.ask(&DataRequest::Copy { offset, length: wanted })? {
-            (DataResponse::Bytes { offset: begins, length, own_checksum: false, .. }, part)
-                if begins == offset && length == part.length() && length <= wanted =>
-            {
-                Ok(part)
-            }
-            _ => Err(self.nonsense("sent other bytes than were asked for")),
-        }
-    }
-
-    fn ask(&mut self, request: &DataRequest) -> Result<(DataResponse, Part), Error> {
+    /// Its answer, verified; an error outside when there is none.
+    fn ask(&mut self, request: &DataRequest) -> Result<Result<(DataResponse, Part), Error>, Error> {
         self.next += 1;
-        let frame = encode_request(self.next, &self.work.target, request, 0, &[])?;
+        let frame = encode_request(self.next, &self.course.work().target, request, 0, &[])?;
         let mut socket: &TcpStream = self.reader.get_ref();
         socket.write_all(&frame).map_err(|error| lost(&error))?;
         let head = match read_head(&mut self.reader) {
             Ok(Some((_, Head::Reply(head)))) if head.id == self.next => head,
-            Ok(Some(_)) => return Err(self.nonsense("sent no answer to the request")),
+            Ok(Some(_)) => return Err(self.course.nonsense("sent no answer to the request")),
             Ok(None) => return Err(Error::unknown("the source closed the connection")),
             Err(error) => return Err(lost(&error)),
         };
@@ -251,24 +218,14 @@ impl Source<'_> {
         let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
         let offset = offset_of(request);
         let came = receive(&mut self.reader, &mut bytes, offset, &head.checksums, |_| ());
-        let response = head.reply.result.map_err(|error| self.refused(error))?;
+        let response = match head.reply.result {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
         if came.map_err(|error| lost(&error))?.is_err() {
-            return Err(self.nonsense("sent bytes that do not match their checksum"));
+            return Err(self.course.nonsense("sent bytes that do not match their checksum"));
         }
-        Ok((response, Part::new(Bytes::from(bytes), offset, head.checksums)?))
-    }
-
-    /// Only what is wrong with the replica here may be called corrupt: its core would call it damaged.
-    fn refused(&self, error: Error) -> Error {
-        match error.kind {
-            ErrorKind::Corrupt => self.nonsense(&format!("cannot give its bytes: {error}")),
-            _ => error,
-        }
-    }
-
-    fn nonsense(&self, what: &str) -> Error {
-        let (handle, peer) = (self.work.target.handle, self.work.from.chunkserver);
-        Error::unknown(format!("chunk {handle}: the source, chunkserver {peer}, {what}"))
+        Ok(Ok((response, Part::new(Bytes::from(bytes), offset, head.checksums)?)))
     }
 }
 

@@ -11,6 +11,8 @@
 //! | `guests` | how much may one peer have at once? |
 //! | `handshake` | do both ends speak of the same cluster, server and run? |
 //! | `connection` | what is asked, and where does it go? |
+//! | `intake` | what does a request ask of the driver? |
+//! | `direct` | what of all this works without sockets? |
 //! | `receive` | are the bytes that came the bytes that were sent? |
 //! | `pushes` | which data waits for its mutation? |
 //! | `forward` | where does pushed data go next? |
@@ -23,9 +25,11 @@
 mod accept;
 mod connection;
 mod copy;
+mod direct;
 mod forward;
 mod guests;
 mod handshake;
+mod intake;
 mod peers;
 mod pool;
 mod pushes;
@@ -44,6 +48,8 @@ use gfs_types::ids::{ClusterUid, ProcessSession, ServerUid};
 use gfs_types::limits::{CONNECTIONS_MAX, FRAME_MS, HANDSHAKE_MS, PUSHED_BYTES_MAX};
 
 pub use accept::DataPlane;
+pub use copy::course::{Course, Next};
+pub use direct::{Ask, Direct, Told};
 pub use peers::PeerLinks;
 
 use crate::driver::{Clock, DriverHandle};

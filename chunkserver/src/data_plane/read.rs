@@ -8,7 +8,7 @@ use gfs_protocol::checksum::crc32c;
 use gfs_protocol::frame::{Op, RequestHead, encode_reply};
 use gfs_types::Error;
 use gfs_types::limits::{BLOCK_BYTES, FRAME_BYTES_MAX};
-use gfs_types::message::data::{DataReply, DataResponse};
+use gfs_types::message::data::{DataReply, DataResponse, Target};
 use rustix::net::SendFlags;
 
 use super::accept::Shared;
@@ -25,6 +25,25 @@ enum Found {
     Bytes(Vec<u8>),
 }
 
+/// A good answer to a read.
+pub(super) struct Reading {
+    pub(super) response: DataResponse,
+    pub(super) checksums: Vec<u32>,
+    found: Found,
+    begins: u64,
+    bytes: u64,
+}
+
+impl Reading {
+    /// Its bytes, for whoever cannot send them from the file.
+    pub(super) fn into_bytes(self) -> io::Result<Vec<u8>> {
+        match self.found {
+            Found::Blocks(plan) => plan.read(),
+            Found::Bytes(bytes) => Ok(bytes),
+        }
+    }
+}
+
 /// Answers a read.
 pub(super) fn serve(
     shared: &Shared,
@@ -34,19 +53,12 @@ pub(super) fn serve(
     length: u64,
     seen_length: u64,
 ) -> io::Result<()> {
-    let answer = find(&shared.driver, &shared.store, head, offset, length, seen_length);
-    let (found, committed_length) = match answer {
-        Ok(found) => found,
+    let (driver, store) = (&shared.driver, &shared.store);
+    let reading = match look(driver, store, &head.target, offset, length, seen_length) {
+        Ok(reading) => reading,
         Err(error) => return replies.write_plain(head.id, Op::Read, error),
     };
-    let (begins, bytes, checksums) = match &found {
-        Found::Blocks(plan) => (plan.offset, plan.length, plan.checksums.clone()),
-        Found::Bytes(bytes) if bytes.is_empty() => (offset, 0, Vec::new()),
-        Found::Bytes(bytes) => (offset, bytes.len() as u64, vec![crc32c(bytes)]),
-    };
-    let own_checksum = matches!(found, Found::Bytes(_));
-    let response =
-        DataResponse::Bytes { offset: begins, length: bytes, committed_length, own_checksum };
+    let Reading { response, checksums, found, begins, bytes } = reading;
     let reply = DataReply { result: Ok(response) };
     let payload = u32::try_from(bytes).map_err(io::Error::other)?;
     let reply = encode_reply(head.id, Op::Read, &reply, payload, &checksums);
@@ -59,16 +71,37 @@ pub(super) fn serve(
     sent
 }
 
+/// What a read gives, ready to be sent.
+pub(super) fn look(
+    driver: &DriverHandle,
+    store: &Store,
+    target: &Target,
+    offset: u64,
+    length: u64,
+    seen_length: u64,
+) -> Result<Reading, Error> {
+    let (found, committed_length) = find(driver, store, target, offset, length, seen_length)?;
+    let (begins, bytes, checksums) = match &found {
+        Found::Blocks(plan) => (plan.offset, plan.length, plan.checksums.clone()),
+        Found::Bytes(bytes) if bytes.is_empty() => (offset, 0, Vec::new()),
+        Found::Bytes(bytes) => (offset, bytes.len() as u64, vec![crc32c(bytes)]),
+    };
+    let own_checksum = matches!(found, Found::Bytes(_));
+    let response =
+        DataResponse::Bytes { offset: begins, length: bytes, committed_length, own_checksum };
+    Ok(Reading { response, checksums, found, begins, bytes })
+}
+
 /// The bytes that may be shown, and the committed length.
 fn find(
     driver: &DriverHandle,
     store: &Store,
-    head: &RequestHead,
+    target: &Target,
     offset: u64,
     length: u64,
     seen_length: u64,
 ) -> Result<(Found, u64), Error> {
-    let handle = head.target.handle;
+    let handle = target.handle;
     let end = offset.checked_add(length);
     let Some(end) = end.filter(|_| (1..=FRAME_BYTES_MAX).contains(&length)) else {
         let text = format!("chunk {handle}: 1 to {FRAME_BYTES_MAX} bytes can be read at once");
@@ -77,7 +110,7 @@ fn find(
     let Some(view) = driver.view(handle) else {
         return Err(Error::not_found(format!("chunk {handle}: this server has no replica of it")));
     };
-    let shown = view.admit(handle, &head.target, offset..end, seen_length)?;
+    let shown = view.admit(handle, target, offset..end, seen_length)?;
     let committed = view.committed_length;
     if shown.is_empty() {
         return Ok((Found::Bytes(Vec::new()), committed));
@@ -92,13 +125,13 @@ fn find(
     };
     let found = found.inspect_err(|error| {
         if error.is_lost_bytes() {
-            driver.doubt(head.target, shown.clone());
+            driver.doubt(*target, shown.clone());
         }
     })?;
     // An overwrite is hidden before it changes anything. One that began since the first look may have given the bytes
     // or checksums found here, and nobody knows yet whether it will be committed (mut-4).
     let now = driver.view(handle).unwrap_or_default();
-    now.admit(handle, &head.target, shown, 0)?;
+    now.admit(handle, target, shown, 0)?;
     Ok((found, committed))
 }
 

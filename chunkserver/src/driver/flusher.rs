@@ -56,18 +56,27 @@ pub(super) fn start(
 /// All that wait are carried out together: births, and flushes, share their syncs.
 fn run(jobs: &Receiver<Job>, store: &Store, driver: &DriverHandle) {
     while let Ok(first) = jobs.recv() {
-        let batch = Batch::new(std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1)));
-        batch.carry_out(store, |Job { handle, ticket, op }, result| {
-            let result = result.map_err(|error| {
-                if error.is_fatal() {
-                    end_process(&error);
-                }
-                tracing::warn!(chunk = %handle, %error, ?op, "a durable operation failed");
-                Error::from(error)
-            });
-            driver.store_done(handle, ticket, result);
-        });
+        let batch = std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1));
+        carry_out_together(batch, store, driver);
     }
+}
+
+/// Carries these out and tells the shards what came of them.
+pub(super) fn carry_out_together(
+    jobs: impl Iterator<Item = Job>,
+    store: &Store,
+    driver: &DriverHandle,
+) {
+    Batch::new(jobs).carry_out(store, |Job { handle, ticket, op }, result| {
+        let result = result.map_err(|error| {
+            if error.is_fatal() {
+                end_process(&error);
+            }
+            tracing::warn!(chunk = %handle, %error, ?op, "a durable operation failed");
+            Error::from(error)
+        });
+        driver.store_done(handle, ticket, result);
+    });
 }
 
 /// What waited, by what can be done together. For each replica the order of its jobs is kept: only its first one is

@@ -169,21 +169,27 @@ impl Lane {
         *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
     }
 
+    /// From here on there is somebody to work for.
+    pub(super) fn place(&self, shard: Shard) {
+        *lock(&self.shard) = Some(shard);
+    }
+
+    /// Works off what is there, and says when the first timer is due; `Err` at the end of the shard.
+    pub(super) fn work_off(&self) -> Result<Option<Instant>, ()> {
+        let mut shard = lock(&self.shard);
+        self.sleeps_until.store(AWAKE, Ordering::Relaxed);
+        while self.work(&mut shard) > 0 {}
+        let due = shard.as_ref().ok_or(())?.due();
+        self.sleeps_until.store(due.map_or(u64::MAX, |at| at.nanos), Ordering::Relaxed);
+        Ok(due)
+    }
+
     /// The shard's own thread: until it is told to stop.
     pub(super) fn run(&self, shard: Shard) {
         let clock = shard.clock();
-        *lock(&self.shard) = Some(shard);
+        self.place(shard);
         loop {
-            let due = {
-                let mut shard = lock(&self.shard);
-                self.sleeps_until.store(AWAKE, Ordering::Relaxed);
-                while self.work(&mut shard) > 0 {}
-                let Some(shard) = &*shard else { return };
-                let due = shard.due();
-                let until = due.map_or(u64::MAX, |at| at.nanos);
-                self.sleeps_until.store(until, Ordering::Relaxed);
-                due
-            };
+            let Ok(due) = self.work_off() else { return };
             if lock(&self.queue).works.is_empty() {
                 self.rest(due.map_or(IDLE, |at: Instant| clock.until(at)).min(IDLE));
             }

@@ -13,6 +13,7 @@ mod handle;
 mod lane;
 mod requests;
 mod shard;
+mod stepped;
 #[cfg(test)]
 pub(crate) mod stub;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use gfs_types::message::data::{DataReply, DataSource, Equalise, Order, Target};
 pub use clock::Clock;
 pub use gfs_chunkserver_core::{Peer, Said};
 pub use handle::{DriverHandle, Inboxes, channels};
+pub use stepped::Stepped;
 
 use crate::metrics::Metrics;
 pub use crate::store::Payload;
@@ -158,7 +160,7 @@ pub trait Peers: Send + Sync {
 }
 
 /// A copy that is to be made: see [`Effect::Copy`](gfs_chunkserver_core::Effect::Copy).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CopyWork {
     /// Names it, for its chunk.
     pub job: Job,
@@ -240,6 +242,22 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
+impl Parts {
+    /// What all shards share of it.
+    fn shared(self, handle: &DriverHandle) -> shard::Shared {
+        shard::Shared {
+            settings: self.settings,
+            store: self.store,
+            peers: self.peers,
+            outbox: self.outbox,
+            holdings: self.holdings,
+            clock: self.clock,
+            metrics: self.metrics,
+            views: handle.views(),
+        }
+    }
+}
+
 /// The running threads. Dropped, they end.
 pub struct Driver {
     handle: DriverHandle,
@@ -255,26 +273,10 @@ impl Driver {
         let Flushers { jobs, mut threads } =
             flusher::start(inboxes.0.len(), &parts.store, &handle)?;
         let mut found: Vec<Vec<(ChunkHandle, Recovered)>> = vec![Vec::new(); inboxes.0.len()];
-        for Found { handle: chunk, replica } in parts.found {
-            match replica {
-                Ok(replica) => found[handle.shard_of(chunk)].push((chunk, recovered(&replica))),
-                Err(error) if error.is_lost_bytes() => {
-                    tracing::error!(chunk = %chunk, %error, "a replica is lost: it is to be copied from another server");
-                    found[handle.shard_of(chunk)].push((chunk, LOST));
-                }
-                Err(error) => tracing::error!(chunk = %chunk, %error, "a replica cannot be used"),
-            }
+        for (chunk, replica) in parts.found.iter().filter_map(look_at) {
+            found[handle.shard_of(chunk)].push((chunk, replica));
         }
-        let shared = Arc::new(shard::Shared {
-            settings: parts.settings,
-            store: parts.store,
-            peers: parts.peers,
-            outbox: parts.outbox,
-            holdings: parts.holdings,
-            clock: parts.clock,
-            metrics: parts.metrics,
-            views: handle.views(),
-        });
+        let shared = Arc::new(parts.shared(&handle));
         for (index, (lane, found)) in inboxes.0.into_iter().zip(found).enumerate() {
             let shard = Shard::new(shared.clone(), jobs[index].clone(), found);
             let thread = std::thread::Builder::new().name(format!("driver-{index}"));
@@ -306,6 +308,21 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.handle.stop();
+    }
+}
+
+/// What a core begins from; nothing where the file is left alone.
+fn look_at(Found { handle: chunk, replica }: &Found) -> Option<(ChunkHandle, Recovered)> {
+    match replica {
+        Ok(replica) => Some((*chunk, recovered(replica))),
+        Err(error) if error.is_lost_bytes() => {
+            tracing::error!(chunk = %chunk, %error, "a replica is lost: it is to be copied from another server");
+            Some((*chunk, LOST))
+        }
+        Err(error) => {
+            tracing::error!(chunk = %chunk, %error, "a replica cannot be used");
+            None
+        }
     }
 }
 

@@ -126,7 +126,7 @@ impl Shard {
     }
 
     pub(super) fn clock(&self) -> Clock {
-        self.shared.clock
+        self.shared.clock.clone()
     }
 
     /// From here on nothing is done that others should not wait for.

@@ -4,6 +4,7 @@
 //! ever: while no master answers, leases go on until they end, and reads are served.
 
 mod addresses;
+mod conversation;
 mod obeyed;
 mod stream;
 
@@ -17,6 +18,7 @@ use gfs_types::message::control::FromChunkserver;
 use gfs_types::topology::Topology;
 use tokio::sync::{mpsc, watch};
 
+pub use conversation::{Conversation, Ended};
 pub use obeyed::{Obeyed, ObeyedError};
 pub use stream::{Introduction, introduce};
 
@@ -69,6 +71,25 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
+/// What the thread has of it.
+struct Linked {
+    masters: Vec<String>,
+    conversation: Conversation,
+    store: Arc<Store>,
+    clock: Clock,
+    health: Health,
+    metrics: Arc<Metrics>,
+}
+
+impl Parts {
+    fn link(self) -> Linked {
+        let Self { masters, identity, obeyed, driver, holdings, store, clock, health, metrics } =
+            self;
+        let conversation = Conversation::new(identity, obeyed, driver, holdings);
+        Linked { masters, conversation, store, clock, health, metrics }
+    }
+}
+
 /// The way out for the driver's messages, and the queue behind it.
 #[must_use]
 pub fn outbox() -> (Outbox, mpsc::Receiver<FromChunkserver>) {
@@ -97,7 +118,7 @@ impl MasterLink {
         let (end, ended) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("master-link".to_owned())
-            .spawn(move || runtime.block_on(run(parts, outbox, ended)))?;
+            .spawn(move || runtime.block_on(run(parts.link(), outbox, ended)))?;
         Ok(Self { end, thread })
     }
 
@@ -112,7 +133,7 @@ impl MasterLink {
 }
 
 async fn run(
-    mut parts: Parts,
+    mut parts: Linked,
     mut outbox: mpsc::Receiver<FromChunkserver>,
     mut ended: watch::Receiver<bool>,
 ) {

@@ -1,12 +1,8 @@
 //! One stream to one master, from the registration to its end.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::PoisonError;
 use std::time::Duration;
 
-use gfs_chunkserver_core::Input;
-use gfs_chunkserver_core::fence::Verdict;
 use gfs_protocol::pb;
 use gfs_protocol::pb::master_client::MasterClient;
 use gfs_types::DurationMs;
@@ -15,14 +11,14 @@ use gfs_types::ids::ClusterUid;
 use gfs_types::limits::{CONTROL_MESSAGE_BYTES_MAX, HANDSHAKE_MS};
 use gfs_types::message::control::{Command, FromChunkserver, Registration, Space, ToChunkserver};
 use gfs_types::region::ChunkSize;
-use gfs_types::time::Instant;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
-use super::{Identity, Parts, addresses};
+use super::conversation::{Ended, registration};
+use super::{Identity, Linked, addresses};
 
 /// Messages between this task and the connection.
 const SENDING_MAX: usize = 64;
@@ -94,17 +90,9 @@ struct Registered {
     heartbeat: Duration,
 }
 
-/// Heartbeats of this stream.
-struct Beats {
-    /// When each was sent that is not answered.
-    sent: BTreeMap<u64, Instant>,
-    seq: u64,
-    answered: tokio::time::Instant,
-}
-
 /// Connects, registers, and serves until the stream breaks. `Ok`: this process ends.
 pub(super) async fn serve(
-    parts: &mut Parts,
+    parts: &mut Linked,
     master: &SocketAddr,
     outbox: &mut mpsc::Receiver<FromChunkserver>,
     ended: &mut watch::Receiver<bool>,
@@ -114,16 +102,15 @@ pub(super) async fn serve(
         _ = ended.wait_for(|ended| *ended) => return Ok(()),
     };
     let registered = registered.map_err(|why| Broken { why, registered: false })?;
-    tracing::info!(%master, epoch = %parts.obeyed.epoch(), "registered with the master");
+    tracing::info!(%master, epoch = %parts.conversation.epoch(), "registered with the master");
     parts.metrics.registered(true);
     parts.health.ready();
     let outcome = converse(parts, registered, outbox, ended).await;
     outcome.map_err(|why| Broken { why, registered: true })
 }
 
-async fn register(parts: &mut Parts, master: &SocketAddr) -> Result<Registered, String> {
-    let held = lock(parts).held(parts.clock.now());
-    let register = registration(&parts.identity, parts.obeyed.epoch(), space(parts), held);
+async fn register(parts: &mut Linked, master: &SocketAddr) -> Result<Registered, String> {
+    let register = parts.conversation.register(parts.clock.now(), space(parts));
     let Opened { sending, mut commands } = open(master, register).await?;
     let heartbeat = welcome(parts, &mut commands).await?;
     report_all(parts, &sending).await?;
@@ -131,7 +118,7 @@ async fn register(parts: &mut Parts, master: &SocketAddr) -> Result<Registered, 
 }
 
 async fn converse(
-    parts: &mut Parts,
+    parts: &mut Linked,
     registered: Registered,
     outbox: &mut mpsc::Receiver<FromChunkserver>,
     ended: &mut watch::Receiver<bool>,
@@ -140,19 +127,23 @@ async fn converse(
     let mut ticks = tokio::time::interval(heartbeat);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let silent = (heartbeat * SILENT.0).max(SILENT.1);
-    let mut beats = Beats { sent: BTreeMap::new(), seq: 0, answered: tokio::time::Instant::now() };
+    let mut answered = tokio::time::Instant::now();
     loop {
         tokio::select! {
             message = commands.message() => {
                 let message = message.map_err(|status| status.to_string())?;
-                obey(parts, message.ok_or("the master closed the stream")?, &mut beats)?;
+                let message = message.ok_or("the master closed the stream")?;
+                let command = ToChunkserver::try_from(message).map_err(|error| error.to_string())?;
+                if parts.conversation.obey(command).map_err(reason)? {
+                    answered = tokio::time::Instant::now();
+                }
             }
             Some(message) = outbox.recv() => send(&sending, message).await?,
             _ = ticks.tick() => {
-                if beats.answered.elapsed() > silent {
+                if answered.elapsed() > silent {
                     return Err(format!("no heartbeat was answered for {silent:?}"));
                 }
-                beat(parts, &sending, &mut beats).await?;
+                beat(parts, &sending).await?;
             }
             _ = ended.wait_for(|ended| *ended) => {
                 farewell(sending, commands, outbox).await;
@@ -192,129 +183,46 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 
 /// The answer to the registration: how often to send heartbeats.
 async fn welcome(
-    parts: &mut Parts,
+    parts: &mut Linked,
     commands: &mut Streaming<pb::CommandMessage>,
 ) -> Result<Duration, String> {
     let waiting = tokio::time::timeout(ms(HANDSHAKE_MS), commands.message());
     let message = waiting.await.map_err(|_| "no answer to the registration".to_owned())?;
     let message = message.map_err(|status| status.to_string())?.ok_or("the stream ended")?;
     let answer = ToChunkserver::try_from(message).map_err(|error| error.to_string())?;
-    let heartbeat = welcomed(&answer, &parts.identity, parts.obeyed.chunk_size())?;
-    // Only now: the epoch of a foreign master would shut out the own one for ever.
-    admit(parts, &answer)?;
-    Ok(heartbeat)
+    parts.conversation.welcomed(&answer).map_err(reason)
 }
 
-/// Whether the first answer welcomes this server, into the cluster it belongs to.
-fn welcomed(
-    answer: &ToChunkserver,
-    identity: &Identity,
-    chunk_size: ChunkSize,
-) -> Result<Duration, String> {
-    if let Command::Refused(error) = &answer.command {
-        return Err(error.message.clone());
+/// The whole of it, one page after another.
+async fn report_all(
+    parts: &Linked,
+    sending: &mpsc::Sender<pb::ChunkserverMessage>,
+) -> Result<(), String> {
+    for page in parts.conversation.report() {
+        send(sending, page).await?;
     }
-    let Command::Welcome { cluster, chunk_bytes, heartbeat_ms, .. } = answer.command else {
-        return Err("the first answer is no welcome".to_owned());
-    };
-    if answer.session != identity.session {
-        return Err(format!("this master welcomes session {}", answer.session.0));
-    }
-    if identity.cluster != Some(cluster) {
-        return Err(format!("this master belongs to cluster {cluster}"));
-    }
-    if chunk_bytes != chunk_size.bytes() {
-        return Err(format!("this master says that chunks have {chunk_bytes} bytes"));
-    }
-    Ok(Duration::from_millis(heartbeat_ms.max(10)))
+    Ok(())
 }
 
-/// Whether a command may be obeyed; its epoch is durable then.
-fn admit(parts: &mut Parts, command: &ToChunkserver) -> Result<bool, String> {
-    match parts.obeyed.judge(command) {
-        Ok(Verdict::Refuse(error)) => Err(error.message),
-        Ok(Verdict::Drop) => Ok(false),
-        Ok(Verdict::Obey | Verdict::PersistFirst(_)) => Ok(true),
-        Err(error) => {
+async fn beat(
+    parts: &mut Linked,
+    sending: &mpsc::Sender<pb::ChunkserverMessage>,
+) -> Result<(), String> {
+    let (replicas, leases) = parts.conversation.counts();
+    parts.metrics.holds(replicas, leases);
+    let (now, space) = (parts.clock.now(), space(parts));
+    send(sending, parts.conversation.beat(now, space)).await
+}
+
+/// Why the stream ends. Nobody knows which epoch a disk has that fails: then the process ends.
+fn reason(ended: Ended) -> String {
+    match ended {
+        Ended::Said(why) => why,
+        Ended::Disk(error) => {
             tracing::error!(%error, "the process ends: the epoch of the master cannot be made durable");
             std::process::exit(crate::EXIT_DISK_FAILED)
         }
     }
-}
-
-async fn report_all(
-    parts: &Parts,
-    sending: &mpsc::Sender<pb::ChunkserverMessage>,
-) -> Result<(), String> {
-    let pages = lock(parts).pages();
-    let count = pages.len();
-    for (index, replicas) in pages.into_iter().enumerate() {
-        let last = index + 1 == count;
-        send(sending, FromChunkserver::ReportPage { replicas, last }).await?;
-    }
-    Ok(())
-}
-
-/// One heartbeat. Leases it extends run from this moment (raise-7).
-async fn beat(
-    parts: &Parts,
-    sending: &mpsc::Sender<pb::ChunkserverMessage>,
-    beats: &mut Beats,
-) -> Result<(), String> {
-    let now = parts.clock.now();
-    let (changed, extend) = {
-        let mut holdings = lock(parts);
-        parts.metrics.holds(holdings.count(), holdings.lease_count());
-        (holdings.take_changed(), holdings.to_extend(now))
-    };
-    beats.seq += 1;
-    let seq = beats.seq;
-    beats.sent.insert(seq, now);
-    send(sending, FromChunkserver::Heartbeat { seq, space: space(parts), changed, extend }).await
-}
-
-fn obey(parts: &mut Parts, message: pb::CommandMessage, beats: &mut Beats) -> Result<(), String> {
-    let command = ToChunkserver::try_from(message).map_err(|error| error.to_string())?;
-    if let Command::Refused(error) = &command.command {
-        return Err(error.message.clone());
-    }
-    if !admit(parts, &command)? {
-        return Ok(());
-    }
-    let epoch = command.epoch;
-    match command.command {
-        Command::HeartbeatAnswer { seq, extended, lease_ms } => {
-            beats.answered = tokio::time::Instant::now();
-            if let Some(at) = beats.sent.get(&seq) {
-                parts.driver.extended(extended, *at + DurationMs(lease_ms));
-            }
-            beats.sent = beats.sent.split_off(&(seq + 1));
-        }
-        Command::CreateReplica { handle, version } => {
-            let chunk_size = parts.obeyed.chunk_size();
-            parts.driver.command(handle, Input::Create { version, epoch, chunk_size });
-        }
-        Command::Raise { handle, version, from } => {
-            parts.driver.command(handle, Input::Raise { version, from, epoch });
-        }
-        Command::GrantLease { handle, version, members, lease_ms, start, brief } => {
-            let lease_ms = DurationMs(lease_ms);
-            let grant = Input::Grant { version, members, lease_ms, start, brief };
-            parts.driver.command(handle, grant);
-        }
-        Command::Teach { handle, version, learner } => {
-            parts.driver.command(handle, Input::Teach { version, learner });
-        }
-        Command::RevokeLease { handle, version } => {
-            parts.driver.command(handle, Input::Revoke { version });
-        }
-        Command::DeleteReplica { handle, version } => {
-            parts.driver.command(handle, Input::Delete { version });
-        }
-        // A second welcome says nothing new.
-        Command::Welcome { .. } | Command::Refused(_) => {}
-    }
-    Ok(())
 }
 
 /// Says what is left to say (leases given up, above all), and lets the master take it.
@@ -341,27 +249,8 @@ async fn send(
     sending.send(message.into()).await.map_err(|_| "the connection is gone".to_owned())
 }
 
-fn registration(
-    identity: &Identity,
-    epoch: MasterEpoch,
-    space: Space,
-    leases: Vec<gfs_types::message::control::HeldLease>,
-) -> Registration {
-    Registration {
-        cluster: identity.cluster,
-        chunkserver: identity.chunkserver,
-        session: identity.session,
-        address: identity.address.clone(),
-        http_address: identity.http_address.clone(),
-        topology: identity.topology.clone(),
-        space,
-        epoch,
-        leases,
-    }
-}
-
 /// Space now; nothing where the disk does not tell: then nothing new is placed here.
-fn space(parts: &Parts) -> Space {
+fn space(parts: &Linked) -> Space {
     let space = parts.store.space().unwrap_or_else(|error| {
         tracing::warn!(%error, "the disk does not tell how much space it has");
         Space::default()
@@ -370,45 +259,6 @@ fn space(parts: &Parts) -> Space {
     space
 }
 
-fn lock(parts: &Parts) -> std::sync::MutexGuard<'_, gfs_chunkserver_core::report::Holdings> {
-    parts.holdings.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn ms(duration: DurationMs) -> Duration {
     Duration::from_millis(duration.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use gfs_types::ids::{ProcessSession, ServerUid};
-
-    use super::*;
-
-    #[test]
-    fn only_a_welcome_to_this_run_into_the_own_cluster_counts() {
-        let identity = Identity {
-            cluster: Some(ClusterUid(1)),
-            chunkserver: ServerUid(2),
-            session: ProcessSession(3),
-            address: String::new(),
-            http_address: String::new(),
-            topology: "zone/host/disk".parse().expect("a topology"),
-        };
-        let chunk_size = ChunkSize::new(1 << 20).expect("a chunk size");
-        let judge = |session, cluster, chunk_bytes| {
-            let command = Command::Welcome {
-                cluster: ClusterUid(cluster),
-                master_session: ProcessSession(1),
-                chunk_bytes,
-                heartbeat_ms: 500,
-            };
-            let session = ProcessSession(session);
-            let answer = ToChunkserver { epoch: MasterEpoch(9), session, command };
-            welcomed(&answer, &identity, chunk_size)
-        };
-        assert_eq!(judge(3, 1, 1 << 20), Ok(Duration::from_millis(500)));
-        assert!(judge(4, 1, 1 << 20).is_err_and(|why| why.contains("session 4")));
-        assert!(judge(3, 2, 1 << 20).is_err_and(|why| why.contains("cluster")));
-        assert!(judge(3, 1, 2 << 20).is_err_and(|why| why.contains("chunks")));
-    }
 }

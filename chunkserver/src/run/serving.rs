@@ -89,7 +89,7 @@ impl Serving {
                 )),
                 outbox,
                 holdings: holdings.clone(),
-                clock,
+                clock: clock.clone(),
                 metrics: metrics.clone(),
             },
         )?;
@@ -100,7 +100,7 @@ impl Serving {
                 bounds,
                 store: store.clone(),
                 driver: handle.clone(),
-                clock,
+                clock: clock.clone(),
                 metrics: metrics.clone(),
             },
         )?;

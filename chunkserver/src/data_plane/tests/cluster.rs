@@ -81,7 +81,7 @@ impl Server {
             )),
             outbox: Box::new(move |message| drop(tell.send(message))),
             holdings: Arc::new(Mutex::new(Holdings::default())),
-            clock,
+            clock: clock.clone(),
             metrics: metrics.clone(),
         };
         let driver = Driver::start(handle.clone(), inboxes, parts).unwrap();
