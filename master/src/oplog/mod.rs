@@ -129,12 +129,21 @@ pub fn recover(
 /// # Errors
 /// [`LogError::Full`]: to be called again when there is space. Else the disk failed: nothing can be promised any more.
 pub fn write(log: &mut Log, batch: &Batch) -> Result<LogPosition, LogError> {
+    append(log, batch)?;
+    log.flush()
+}
+
+/// Appends what the log does not have yet of a batch: the first half of [`write`].
+///
+/// # Errors
+/// As [`write`].
+pub fn append(log: &mut Log, batch: &Batch) -> Result<(), LogError> {
     for (epoch, records) in batch.runs() {
         let taken = log.positions().last;
         let rest = records.partition_point(|record| record.position <= taken);
         log.append(epoch, &records[rest..])?;
     }
-    log.flush()
+    Ok(())
 }
 
 /// Counts replayed records, and tells now and then.
