@@ -6,6 +6,7 @@
 mod bench;
 mod fix;
 mod process;
+mod sim;
 mod soak;
 mod test;
 mod tidy;
@@ -46,6 +47,14 @@ enum Task {
         wrong, or if replicas did not become equal; the directory of that cluster, with its logs, is kept and named."
     )]
     Soak(soak::Options),
+    /// Run the whole cluster in one process, from seeds: network, disks and clocks fail, and nothing acknowledged may be lost
+    #[command(
+        after_help = "Examples:\n  cargo xtask sim --seeds 2000                 two thousand worlds, a minute each in them\n  \
+        cargo xtask sim --seeds 500 --first-seed 9000   others\n  \
+        cargo xtask sim --seed 51 --trace            what happens in one\n\n\
+        A line tells of each violation with its seed; the last line is the sum. It ends with 1 if there was one."
+    )]
+    Sim(sim::Options),
     /// Measure the whole system against what this machine can do at most, and write docs/performance.md
     #[command(
         after_help = "Examples:\n  cargo xtask bench                        five rounds of every row: half an hour\n  \
@@ -81,6 +90,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     match &arguments.task {
         Task::Test(options) => test::run(&workspace, options),
         Task::Soak(options) => soak::run(&workspace, options),
+        Task::Sim(options) => sim::run_seeds(&workspace, options),
         Task::Bench(options) => bench::run(&workspace, options),
         Task::Tidy(options) => tidy::run(&workspace, options),
         Task::Fix => fix::run_all(&workspace),

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gfs_chunkserver_core::Peer;
 use gfs_types::Error;
-use gfs_types::message::data::{DataReply, DataRequest, DataResponse, Target};
+use gfs_types::message::data::{
+    DataReply, DataRequest, DataResponse, DataSource, OrderKind, Target,
+};
 
 use super::intake::Intake;
 use super::pushes::Pushes;
 use super::{Identity, Parts, read};
-use crate::driver::{Answer, DriverHandle};
+use crate::driver::{Answer, DriverHandle, PeerBody, PeerMessage};
 use crate::store::{Part, Payload, Store};
 
 /// Told what came of a request, once.
@@ -35,6 +37,42 @@ pub struct Ask {
     pub payload: Bytes,
     /// Of each block that they touch.
     pub checksums: Vec<u32>,
+}
+
+impl Ask {
+    /// A message to a member, as a connection would bring it.
+    ///
+    /// # Errors
+    /// Its bytes do not match their checksums, or do not fit a frame.
+    pub fn from_primary(message: PeerMessage) -> Result<Self, Error> {
+        let PeerMessage { target, body } = message;
+        let plain =
+            |request| Self { target, request, payload: Bytes::new(), checksums: Vec::new() };
+        match body {
+            PeerBody::Committed { serial, length } => {
+                Ok(plain(DataRequest::Committed { serial, length }))
+            }
+            PeerBody::Equalise(equalise) => Ok(plain(DataRequest::Equalise(equalise))),
+            PeerBody::Order { order, data } => {
+                let inline = match order.kind {
+                    OrderKind::Write { offset, source: DataSource::Inline, .. } => Some(offset),
+                    OrderKind::Write { .. } if data.is_some() => {
+                        return Err(Error::internal(
+                            "longer than a frame: not done without sockets",
+                        ));
+                    }
+                    _ => None,
+                };
+                let mut ask = plain(DataRequest::Order(order));
+                if let (Some(offset), Some(data)) = (inline, data) {
+                    let part = data.in_one_part(offset)?;
+                    ask.payload = part.bytes().clone();
+                    ask.checksums = part.checksums().to_vec();
+                }
+                Ok(ask)
+            }
+        }
+    }
 }
 
 impl Direct {

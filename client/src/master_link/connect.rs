@@ -51,7 +51,7 @@ pub(super) struct Connection {
 /// What the master says.
 pub(super) enum Inbound {
     /// Over HTTP/2.
-    Stream(Streaming<pb::MasterMessage>),
+    Stream(Box<Streaming<pb::MasterMessage>>),
     /// Over what stands for it.
     Network(mpsc::UnboundedReceiver<pb::MasterMessage>),
 }
@@ -206,7 +206,7 @@ async fn greet_unlimited(address: SocketAddr, hello: ClientHello) -> Result<Conn
     match first.and_then(|message| message.kind) {
         Some(pb::master_message::Kind::Welcome(welcome)) => {
             let welcome = welcome.try_into().map_err(|e| not_now("bad welcome", &e))?;
-            Ok(Connection { welcome, out, inbound: Inbound::Stream(inbound) })
+            Ok(Connection { welcome, out, inbound: Inbound::Stream(Box::new(inbound)) })
         }
         Some(pb::master_message::Kind::Refused(error)) => {
             let error = gfs_types::Error::try_from(error).map_err(|e| not_now("bad answer", &e))?;

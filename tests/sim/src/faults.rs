@@ -1,0 +1,262 @@
+//! What goes wrong, and how it is mended.
+
+use std::collections::BTreeMap;
+
+use gfs_chunkserver::store::Found;
+use gfs_durable::fs::sim::CrashMode;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::ChunkHandle;
+
+use crate::agenda::{MS, Micros, SECOND};
+use crate::net::Who;
+use crate::random::Random;
+use crate::server::Server;
+use crate::swarm::Fault;
+use crate::world::{Event, World};
+
+/// What is mended later.
+#[derive(Debug, Clone)]
+pub(crate) enum Mend {
+    Paths(Vec<(Who, Who)>),
+}
+
+/// Where faults come from.
+#[derive(Debug)]
+pub(crate) struct Weather {
+    random: Random,
+    calm: bool,
+    /// How many there were of each.
+    pub(crate) counts: BTreeMap<Fault, u64>,
+}
+
+impl Weather {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { random: Random::of(seed, "faults"), calm: true, counts: BTreeMap::new() }
+    }
+}
+
+impl World {
+    /// From now on things go wrong.
+    pub(crate) fn faults_begin(&mut self) {
+        self.weather.calm = false;
+        self.net.worsen(&self.swarm);
+        self.note(format_args!("the faults begin"));
+        self.plan_fault();
+    }
+
+    /// Everybody is well from now on, and the network too.
+    pub(crate) fn heal(&mut self) {
+        self.weather.calm = true;
+        self.net.heal();
+        self.note(format_args!("all is mended"));
+        let now = self.now;
+        self.master.clock.run_at(now, 0);
+        self.master.paused_until = self.master.paused_until.min(now);
+        self.agenda.enter(now, Event::MasterStarts);
+        for server in &mut self.servers {
+            server.clock.run_at(now, 0);
+            server.paused_until = server.paused_until.min(now);
+            self.agenda.enter(now, Event::ServerStarts(server.number));
+        }
+    }
+
+    fn plan_fault(&mut self) {
+        let (least, most) = self.swarm.fault_every;
+        let at = self.now + self.weather.random.between(least, most);
+        self.agenda.enter(at, Event::Fault);
+    }
+
+    pub(crate) fn fault(&mut self) -> anyhow::Result<()> {
+        if self.weather.calm {
+            return Ok(());
+        }
+        let fault = *self.weather.random.pick(&self.swarm.faults);
+        let happened = match fault {
+            Fault::Kill => self.kill(),
+            Fault::PowerLoss => self.lose_power()?,
+            Fault::Pause => self.pause(),
+            Fault::Partition => self.part(),
+            Fault::ClockRate => self.change_rate(),
+        };
+        if happened {
+            *self.weather.counts.entry(fault).or_default() += 1;
+        }
+        self.plan_fault();
+        Ok(())
+    }
+
+    fn node_to_harm(&mut self) -> Who {
+        let servers = self.servers.len() as u64;
+        let number = usize::try_from(self.weather.random.below(servers)).unwrap_or(0);
+        if self.weather.random.percent(25) { Who::Master } else { Who::Server(number) }
+    }
+
+    /// Down for a moment, or for long enough that others go on without it.
+    fn down_for(&mut self) -> Micros {
+        let random = &mut self.weather.random;
+        let most = if random.percent(30) { 15_000 } else { 3_000 };
+        random.between(50, most) * MS
+    }
+
+    fn kill(&mut self) -> bool {
+        let node = self.node_to_harm();
+        let after = self.down_for();
+        self.dies(node, after, None)
+    }
+
+    fn lose_power(&mut self) -> anyhow::Result<bool> {
+        let node = self.node_to_harm();
+        let after = self.down_for();
+        let random = &mut self.weather.random;
+        let mode = match random.below(4) {
+            0 => CrashMode::Nothing,
+            1 => CrashMode::Everything,
+            _ => CrashMode::Subset(random.next()),
+        };
+        if let Who::Server(number) = node
+            && !self.may_lose_power(number)?
+        {
+            return Ok(false);
+        }
+        Ok(self.dies(node, after, Some(mode)))
+    }
+
+    fn dies(&mut self, node: Who, after: Micros, power: Option<CrashMode>) -> bool {
+        match node {
+            Who::Master if self.master.up.is_some() => {
+                self.note(format_args!("the master dies: {power:?}"));
+                self.streams_die(node, power.is_some());
+                self.master.up = None;
+                self.master.fs = match power {
+                    Some(mode) => self.master.fs.crash(mode),
+                    None => self.master.fs.kill(),
+                };
+                self.agenda.enter(self.now + after, Event::MasterStarts);
+                true
+            }
+            Who::Server(number) if self.servers[number].up.is_some() => {
+                self.note(format_args!("server-{number} dies: {power:?}"));
+                self.streams_die(node, power.is_some());
+                self.calls_die(number);
+                let server = &mut self.servers[number];
+                server.up = None;
+                server.fs = match power {
+                    Some(mode) => server.fs.crash(mode),
+                    None => server.fs.kill(),
+                };
+                server.boot += u128::from(power.is_some());
+                self.agenda.enter(self.now + after, Event::ServerStarts(number));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What is acknowledged and not synced is in memory only: of each chunk one machine that never lost it must go on (DUR-1).
+    fn may_lose_power(&self, number: usize) -> anyhow::Result<bool> {
+        let replicas = |server: &Server| Ok(replicas_of(&server.replicas(self.cluster)?));
+        let all = self.servers.iter().map(replicas).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(all[number].keys().all(|handle| {
+            let found = || all.iter().filter_map(|replicas| replicas.get(handle));
+            let newest = found().map(|(version, _)| *version).max().unwrap_or_default();
+            let others = all.iter().enumerate().filter(|(other, _)| *other != number);
+            let mut others = others.filter_map(|(_, replicas)| replicas.get(handle));
+            others.any(|(version, good)| *version == newest && *good)
+        }))
+    }
+
+    fn pause(&mut self) -> bool {
+        let node = self.node_to_harm();
+        let random = &mut self.weather.random;
+        let most = if random.percent(30) { 15_000 } else { 2_000 };
+        let until = self.now + random.between(20, most) * MS + 1;
+        self.note(format_args!("{node} stops until {until}"));
+        match node {
+            Who::Master => self.master.paused_until = until,
+            Who::Server(number) => self.servers[number].paused_until = until,
+            Who::Client(_) => {}
+        }
+        true
+    }
+
+    fn everybody(&self) -> Vec<Who> {
+        let swarm = &self.swarm;
+        let clients = swarm.appenders + swarm.readers + swarm.overwriters + swarm.namers;
+        let servers = (0..self.servers.len()).map(Who::Server);
+        let clients = (0..=clients).map(Who::Client);
+        std::iter::once(Who::Master).chain(servers).chain(clients).collect()
+    }
+
+    /// Isolates one, parts two, parts them one way, or cuts the world in halves.
+    fn part(&mut self) -> bool {
+        let all = self.everybody();
+        let (one, other) = (self.node_to_harm(), self.node_to_harm());
+        let random = &mut self.weather.random;
+        let mut paths = Vec::new();
+        match random.below(4) {
+            0 => {
+                for to in all.iter().filter(|to| **to != one) {
+                    paths.extend([(one, *to), (*to, one)]);
+                }
+            }
+            1 => paths.extend([(one, other), (other, one)]),
+            2 => paths.push((one, *random.pick(&all))),
+            _ => {
+                let here: Vec<_> = all.iter().map(|_| random.percent(50)).collect();
+                for (from, a) in all.iter().zip(&here) {
+                    for (to, b) in all.iter().zip(&here) {
+                        if a != b {
+                            paths.push((*from, *to));
+                        }
+                    }
+                }
+            }
+        }
+        paths.retain(|(from, to)| from != to);
+        if paths.is_empty() {
+            return false;
+        }
+        let after = random.between(100, 12_000) * MS;
+        let (count, first) = (paths.len(), paths[0]);
+        self.note(format_args!("{count} paths are cut, {} to {} the first", first.0, first.1));
+        paths.iter().for_each(|(from, to)| self.net.cut(*from, *to));
+        self.agenda.enter(self.now + after, Event::Mend(Mend::Paths(paths)));
+        true
+    }
+
+    pub(crate) fn mend(&mut self, mend: Mend) {
+        let Mend::Paths(paths) = mend;
+        self.note(format_args!("{} paths are mended", paths.len()));
+        paths.iter().for_each(|(from, to)| self.net.mend(*from, *to));
+    }
+
+    fn change_rate(&mut self) -> bool {
+        let node = self.node_to_harm();
+        let most = self.swarm.rate_ppm.max(1);
+        let ppm = i64::try_from(self.weather.random.below(2 * most + 1)).unwrap_or(0);
+        let ppm = ppm - i64::try_from(most).unwrap_or(0);
+        self.note(format_args!("the clock of {node} runs at {ppm} ppm"));
+        let now = self.now;
+        match node {
+            Who::Master => self.master.clock.run_at(now, ppm),
+            Who::Server(number) => self.servers[number].clock.run_at(now, ppm),
+            Who::Client(_) => {}
+        }
+        true
+    }
+}
+
+/// Longer than any pause or cut.
+pub(crate) const LONGEST: Micros = 20 * SECOND;
+
+/// Of each chunk the version, and whether the replica holds all that it ever acknowledged.
+pub(crate) type Replicas = BTreeMap<ChunkHandle, (ChunkVersion, bool)>;
+
+pub(crate) fn replicas_of(found: &[Found]) -> Replicas {
+    let good = found.iter().filter_map(|found| {
+        let replica = found.replica.as_ref().ok()?;
+        let good = !replica.suspect && replica.damaged.is_none();
+        Some((found.handle, (replica.version, good)))
+    });
+    good.collect()
+}

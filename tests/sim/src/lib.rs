@@ -1,0 +1,45 @@
+//! The whole cluster in one process, from a seed.
+//!
+//! A world of one master, some chunkservers and some clients, with a network, disks and clocks that do what is allowed to them and
+//! nothing more. Who decides in it are the real ones: both cores, the rule of group commit, the operation log and its checkpoints,
+//! the driver, store, data plane and master link of the chunkserver, and the client library as programs link it. What stands for the
+//! rest is in this crate; docs/adr/0070 says where the seams are.
+//!
+//! | Module | Question |
+//! |---|---|
+//! | `agenda` | what happens next? |
+//! | `random` | what does chance say? |
+//! | `swarm` | what kind of world is it? |
+//! | `world` | who is in it, and who is told of an event? |
+//! | `net` | who reaches whom, and when? |
+//! | `streams`, `calls` | what becomes of a message on its way? |
+//! | `wire` | what have clients instead of sockets? |
+//! | `master`, `server`, `serving` | what runs on a node? |
+//! | `clock` | what time is it there? |
+//! | `faults` | what goes wrong? |
+//! | `load` | what do clients do, and what were they told? |
+//! | `oracle` | is what they were told so? |
+//! | `run` | how does a seed go? |
+
+mod agenda;
+mod calls;
+mod clock;
+mod faults;
+mod load;
+mod master;
+mod net;
+mod oracle;
+mod random;
+mod run;
+mod server;
+mod serving;
+mod streams;
+mod swarm;
+mod trace;
+mod wire;
+mod world;
+
+pub use agenda::{MS, Micros, SECOND};
+pub use net::Who;
+pub use run::{Outcome, run};
+pub use swarm::{Fault, Swarm};

@@ -1,0 +1,145 @@
+//! What kind of a world a seed gives: drawn once, printed, and enough to tell one failure from another.
+
+use std::fmt;
+
+use crate::agenda::{MS, Micros, SECOND};
+use crate::random::Random;
+
+/// The kinds of fault. Which of them there are in a world is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A process dies; what it wrote stays in the page cache.
+    Kill,
+    /// A machine loses power: of what was not synced any part is gone.
+    PowerLoss,
+    /// A process stops for a while, and goes on as if nothing had been.
+    Pause,
+    /// Nodes cannot reach each other, both ways or one way.
+    Partition,
+    /// A clock runs at another rate from now on.
+    ClockRate,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Kill, Self::PowerLoss, Self::Pause, Self::Partition, Self::ClockRate];
+}
+
+/// The configuration of a world.
+#[derive(Debug, Clone)]
+pub struct Swarm {
+    /// Chunkservers.
+    pub servers: usize,
+    /// Bytes of a chunk.
+    pub chunk_bytes: u64,
+    /// How long a lease runs.
+    pub lease_ms: u64,
+    /// Time between heartbeats.
+    pub heartbeat_ms: u64,
+    /// Bytes of a segment of the operation log.
+    pub segment_bytes: u64,
+    /// Clients that append.
+    pub appenders: usize,
+    /// Clients that follow what is appended.
+    pub readers: usize,
+    /// Clients that write over regions of a file and read them.
+    pub overwriters: usize,
+    /// Clients that change names.
+    pub namers: usize,
+    /// Time of one operation of a client.
+    pub timeout_ms: u64,
+    /// How long the faults last.
+    pub chaos: Micros,
+    /// Which faults there are.
+    pub faults: Vec<Fault>,
+    /// Time from one fault to the next: at least, at most.
+    pub fault_every: (Micros, Micros),
+    /// Messages that break their connection, in a million.
+    pub loss_ppm: u64,
+    /// Messages between servers that come twice, in a million.
+    pub twice_ppm: u64,
+    /// Messages between servers that others overtake, in a million.
+    pub overtaken_ppm: u64,
+    /// Messages that take long, in a million, and how long at most.
+    pub slow: (u64, Micros),
+    /// A disk's time for a sync: at least, at most.
+    pub sync: (Micros, Micros),
+    /// Clocks run fast or slow by at most so much, in parts per million.
+    pub rate_ppm: u64,
+}
+
+impl Swarm {
+    /// Draws one.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let random = &mut Random::of(seed, "swarm");
+        let lease_ms = *random.pick(&[2_000, 5_000, 10_000]);
+        let mut faults: Vec<_> = Fault::ALL.into_iter().filter(|_| random.percent(70)).collect();
+        while faults.len() < 3 {
+            let more = *random.pick(&Fault::ALL);
+            if !faults.contains(&more) {
+                faults.push(more);
+            }
+        }
+        let often = random.between(1, 6);
+        Self {
+            servers: usize::try_from(random.between(3, 5)).unwrap_or(3),
+            chunk_bytes: *random.pick(&[128 << 10, 256 << 10, 512 << 10]),
+            lease_ms,
+            heartbeat_ms: *random.pick(&[100, 250, 500]),
+            segment_bytes: *random.pick(&[256 << 10, 512 << 10]),
+            appenders: usize::try_from(random.between(1, 4)).unwrap_or(1),
+            readers: usize::try_from(random.between(1, 2)).unwrap_or(1),
+            overwriters: usize::try_from(random.between(1, 3)).unwrap_or(1),
+            namers: usize::try_from(random.between(1, 3)).unwrap_or(1),
+            timeout_ms: *random.pick(&[10_000, 20_000, 60_000]),
+            chaos: random.between(60, 75) * SECOND,
+            faults,
+            fault_every: (often * SECOND / 2, often * 2 * SECOND),
+            loss_ppm: *random.pick(&[0, 200, 2_000]),
+            twice_ppm: *random.pick(&[0, 500, 10_000]),
+            overtaken_ppm: *random.pick(&[0, 5_000, 100_000]),
+            slow: *random.pick(&[(0, MS), (2_000, 100 * MS), (1_000, 1_500 * MS)]),
+            sync: *random.pick(&[(100, 800), (500, 5 * MS), (2 * MS, 30 * MS)]),
+            rate_ppm: *random.pick(&[0, 100, 50_000]),
+        }
+    }
+}
+
+impl fmt::Display for Swarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} servers, chunks of {} KiB, lease {} ms, heartbeat {} ms, segments of {} KiB; {} append, {} follow, {} overwrite, \
+             {} name, for {} s with {} ms each; ",
+            self.servers,
+            self.chunk_bytes >> 10,
+            self.lease_ms,
+            self.heartbeat_ms,
+            self.segment_bytes >> 10,
+            self.appenders,
+            self.readers,
+            self.overwriters,
+            self.namers,
+            self.chaos / SECOND,
+            self.timeout_ms
+        )?;
+        write!(
+            f,
+            "{:?} every {}-{} ms; lost {} ppm, twice {} ppm, overtaken {} ppm, slow {} ppm up to {} ms; sync {}-{} us; clocks \
+             {} ppm",
+            self.faults,
+            self.fault_every.0 / MS,
+            self.fault_every.1 / MS,
+            self.loss_ppm,
+            self.twice_ppm,
+            self.overtaken_ppm,
+            self.slow.0,
+            self.slow.1 / MS,
+            self.sync.0,
+            self.sync.1,
+            self.rate_ppm
+        )
+    }
+}

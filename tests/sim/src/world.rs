@@ -1,0 +1,337 @@
+//! The world: what is in it, and what happens next.
+
+use std::collections::BTreeMap;
+use std::fmt::Arguments;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gfs_client::network::MasterStream;
+use gfs_master_core::Input;
+use gfs_protocol::pb;
+use gfs_types::Error;
+use gfs_types::ids::ClusterUid;
+use gfs_types::message::client::ClientHello;
+use gfs_types::message::control::{FromChunkserver, ToChunkserver};
+use gfs_types::region::ChunkSize;
+use tokio::time::{Instant, sleep_until};
+
+use crate::agenda::{Agenda, MS, Micros};
+use crate::calls::{Call, Ending};
+use crate::clock::NodeClock;
+use crate::faults::{Mend, Weather};
+use crate::master::{Done, MasterNode};
+use crate::net::{Net, Who};
+use crate::random::Random;
+use crate::server::{Cluster, Server};
+use crate::streams::{Control, Stream};
+use crate::swarm::Swarm;
+use crate::trace::Trace;
+use crate::wire::{Dialed, Mail, Mailbox};
+
+/// What happens at a point in time. Numbers behind a node are the run of the process that is meant.
+pub(crate) enum Event {
+    MasterStarts,
+    MasterTick(u32),
+    MasterStep(u32),
+    MasterFlushed(u32),
+    MasterCheckpoint(u32),
+    ServerStarts(usize),
+    ServerWork(usize, u32),
+    ServerDisk(usize, u32),
+    ServerDials(usize, u32),
+    Beat(usize, u32, u64),
+    DialArrives(usize, ClientHello, Dialed),
+    DialFails(Dialed),
+    Accepted(Dialed, Box<MasterStream>),
+    ClientSaid(u64, pb::ClientMessage),
+    MasterSaid(u64, pb::MasterMessage),
+    StreamEnds(u64),
+    ServerSaid(u64, Box<FromChunkserver>),
+    CommandArrives(u64, Box<ToChunkserver>),
+    ControlEnds(u64),
+    CallArrives(u64),
+    CallEnds(u64, Ending),
+    Fault,
+    Mend(Mend),
+}
+
+/// Everything that is simulated.
+pub(crate) struct World {
+    pub(crate) now: Micros,
+    pub(crate) agenda: Agenda<Event>,
+    pub(crate) trace: Trace,
+    pub(crate) swarm: Swarm,
+    pub(crate) cluster: Cluster,
+    pub(crate) net: Net,
+    pub(crate) master: MasterNode,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) calls: BTreeMap<u64, Call>,
+    pub(crate) streams: BTreeMap<u64, Stream>,
+    pub(crate) controls: BTreeMap<u64, Control>,
+    pub(crate) weather: Weather,
+    /// What connections and retries draw from.
+    pub(crate) chance: Random,
+    pub(crate) disks: Random,
+    numbers: u64,
+    started: Instant,
+}
+
+/// The time between two ticks of the master's core.
+const TICK: Micros = 50 * MS;
+
+impl World {
+    /// A formatted cluster that is off. Must be called on the runtime that runs it.
+    pub(crate) fn new(seed: u64, swarm: Swarm, print: bool) -> anyhow::Result<Self> {
+        let cluster =
+            Cluster { uid: ClusterUid(0xc1), chunk_size: ChunkSize::new(swarm.chunk_bytes)? };
+        let clocks = &mut Random::of(seed, "clocks");
+        let mut clock = || {
+            let rate = swarm.rate_ppm;
+            let ppm = i64::try_from(clocks.below(2 * rate + 1)).unwrap_or(0);
+            NodeClock::new(
+                clocks.between(1_000, 100_000_000),
+                ppm - i64::try_from(rate).unwrap_or(0),
+            )
+        };
+        let disks = &mut Random::of(seed, "disk seeds");
+        let master = MasterNode::format(disks.next(), clock(), cluster, &swarm)?;
+        let servers = (0..swarm.servers)
+            .map(|number| Server::format(number, disks.next(), clock(), cluster))
+            .collect::<anyhow::Result<_>>()?;
+        let mut world = Self {
+            now: 0,
+            agenda: Agenda::default(),
+            trace: Trace::new(print),
+            cluster,
+            net: Net::new(seed),
+            master,
+            servers,
+            mailbox: Arc::default(),
+            calls: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            controls: BTreeMap::new(),
+            weather: Weather::new(seed),
+            chance: Random::of(seed, "connections"),
+            disks: Random::of(seed, "disks"),
+            numbers: 0,
+            started: Instant::now(),
+            swarm,
+        };
+        world.agenda.enter(0, Event::MasterStarts);
+        for number in 0..world.servers.len() {
+            world.agenda.enter(MS, Event::ServerStarts(number));
+        }
+        Ok(world)
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub(crate) fn note(&mut self, what: Arguments<'_>) {
+        self.trace.note(self.now, what);
+    }
+
+    /// Lets time pass until it is so, or it is this late; says whether it is so.
+    pub(crate) async fn run_until(
+        &mut self,
+        deadline: Micros,
+        done: impl Fn(&Self) -> bool,
+    ) -> anyhow::Result<bool> {
+        loop {
+            self.take_mail();
+            if done(self) {
+                return Ok(true);
+            }
+            if self.now >= deadline {
+                return Ok(false);
+            }
+            let next = self.agenda.next_at().unwrap_or(deadline).min(deadline);
+            let mailbox = self.mailbox.clone();
+            tokio::select! {
+                biased;
+                () = mailbox.rung() => {}
+                () = sleep_until(self.started + Duration::from_millis(next.div_ceil(MS))) => {}
+            }
+            let clock = u64::try_from(self.started.elapsed().as_micros())?;
+            while let Some((at, event)) = self.agenda.take_until(clock) {
+                self.now = at.max(self.now);
+                self.happens(event)?;
+            }
+            self.now = clock.max(self.now);
+        }
+    }
+
+    fn take_mail(&mut self) {
+        for mail in self.mailbox.take() {
+            match mail {
+                Mail::Dial { client, hello, reply } => self.client_dials(client, hello, reply),
+                Mail::Said { stream, message } => self.client_says(stream, message),
+                Mail::Ask { client, call, reply } => self.client_asks(client, call, reply),
+            }
+        }
+    }
+
+    /// Whose event it is: a node that is paused has it later.
+    fn node(&self, event: &Event) -> Option<Who> {
+        match event {
+            Event::MasterTick(_)
+            | Event::MasterStep(_)
+            | Event::MasterFlushed(_)
+            | Event::MasterCheckpoint(_)
+            | Event::DialArrives(..)
+            | Event::ClientSaid(..)
+            | Event::ServerSaid(..) => Some(Who::Master),
+            Event::ServerWork(server, _)
+            | Event::ServerDisk(server, _)
+            | Event::ServerDials(server, _)
+            | Event::Beat(server, ..) => Some(Who::Server(*server)),
+            Event::CommandArrives(control, _) => self.controls.get(control).map(Control::node),
+            Event::CallArrives(call) => self.calls.get(call).map(|call| Who::Server(call.to)),
+            Event::CallEnds(call, _) => self.calls.get(call).map(|call| call.asker.who()),
+            _ => None,
+        }
+    }
+
+    fn paused_until(&self, event: &Event) -> Micros {
+        match self.node(event) {
+            Some(Who::Master) => self.master.paused_until,
+            Some(Who::Server(number)) => self.servers[number].paused_until,
+            Some(Who::Client(_)) | None => 0,
+        }
+    }
+
+    fn happens(&mut self, event: Event) -> anyhow::Result<()> {
+        let until = self.paused_until(&event);
+        if self.now < until {
+            self.agenda.enter(until, event);
+            return Ok(());
+        }
+        match event {
+            Event::MasterStarts => self.master_starts()?,
+            Event::MasterTick(run) => self.master_ticks(run)?,
+            Event::MasterStep(run) => self.master_steps(run)?,
+            Event::MasterFlushed(run) => self.master_flushed(run)?,
+            Event::MasterCheckpoint(run) => self.master_checkpoints(run)?,
+            Event::ServerStarts(number) => self.server_starts(number)?,
+            Event::ServerWork(number, run) => self.server_wakes(number, run)?,
+            Event::ServerDisk(number, run) => self.disk_done(number, run)?,
+            Event::ServerDials(number, run) => self.server_dials(number, run),
+            Event::Beat(number, run, control) => self.beat(number, run, control)?,
+            Event::DialArrives(client, hello, reply) => self.dial_arrives(client, &hello, reply),
+            // Of these two the client may have given up.
+            Event::DialFails(reply) => drop(reply.send(Err(Error::busy("no connection")))),
+            Event::Accepted(reply, opened) => drop(reply.send(Ok(*opened))),
+            Event::ClientSaid(stream, message) => self.client_said(stream, message),
+            Event::MasterSaid(stream, message) => self.master_said(stream, message),
+            Event::StreamEnds(stream) => self.stream_ends(stream),
+            Event::ServerSaid(control, message) => self.server_said(control, *message),
+            Event::CommandArrives(control, message) => self.command_arrives(control, *message)?,
+            Event::ControlEnds(control) => self.control_ends(control),
+            Event::CallArrives(call) => self.call_arrives(call)?,
+            Event::CallEnds(call, ending) => self.call_ends(call, ending)?,
+            Event::Fault => self.fault()?,
+            Event::Mend(mend) => self.mend(mend),
+        }
+        Ok(())
+    }
+
+    // The master.
+
+    /// Hands it an input; it steps with all that come until then.
+    pub(crate) fn master_input(&mut self, input: Input) {
+        let run = self.master.run;
+        let Some(process) = &mut self.master.up else { return };
+        process.inbox.push(input);
+        if !std::mem::replace(&mut process.step_planned, true) {
+            let after = 20 + self.chance.below(60);
+            self.agenda.enter(self.now + after, Event::MasterStep(run));
+        }
+    }
+
+    fn master_starts(&mut self) -> anyhow::Result<()> {
+        if self.master.up.is_some() {
+            return Ok(());
+        }
+        self.master.clock.move_to(self.now);
+        self.master.start()?;
+        let run = self.master.run;
+        let position = self.master.up.as_ref().map(|up| up.core.position());
+        self.note(format_args!("the master starts at {}", position.unwrap_or_default()));
+        self.agenda.enter(self.now, Event::MasterStep(run));
+        self.agenda.enter(self.now + TICK, Event::MasterTick(run));
+        Ok(())
+    }
+
+    fn is_master(&mut self, run: u32) -> bool {
+        self.master.clock.move_to(self.now);
+        self.master.run == run && self.master.up.is_some()
+    }
+
+    fn master_ticks(&mut self, run: u32) -> anyhow::Result<()> {
+        if self.is_master(run) {
+            self.master.idle(self.now)?;
+            self.master_input(Input::Tick);
+            self.agenda.enter(self.now + TICK, Event::MasterTick(run));
+        }
+        Ok(())
+    }
+
+    fn master_steps(&mut self, run: u32) -> anyhow::Result<()> {
+        if !self.is_master(run) {
+            return Ok(());
+        }
+        if let Some(process) = &mut self.master.up {
+            process.step_planned = false;
+        }
+        let done = self.master.step()?;
+        self.master_did(run, done)
+    }
+
+    fn master_flushed(&mut self, run: u32) -> anyhow::Result<()> {
+        if !self.is_master(run) {
+            return Ok(());
+        }
+        let done = self.master.flushed(self.now)?;
+        self.master_did(run, done)
+    }
+
+    fn master_did(&mut self, run: u32, done: Done) -> anyhow::Result<()> {
+        if done.flush {
+            let (least, most) = self.swarm.sync;
+            let at = self.now + self.disks.between(least, most);
+            self.agenda.enter(at, Event::MasterFlushed(run));
+        }
+        if done.checkpoint {
+            let at = self.now + self.disks.between(MS, 100 * MS);
+            self.agenda.enter(at, Event::MasterCheckpoint(run));
+        }
+        self.let_out(done.effects)
+    }
+
+    fn master_checkpoints(&mut self, run: u32) -> anyhow::Result<()> {
+        if self.is_master(run) {
+            self.master.checkpoint()?;
+            self.note(format_args!("the master made a checkpoint"));
+        }
+        Ok(())
+    }
+
+    // A chunkserver.
+
+    fn server_starts(&mut self, number: usize) -> anyhow::Result<()> {
+        let cluster = self.cluster;
+        let server = &mut self.servers[number];
+        if server.up.is_some() {
+            return Ok(());
+        }
+        server.clock.move_to(self.now);
+        server.start(cluster)?;
+        let run = server.run;
+        self.note(format_args!("server-{number} starts, run {run}"));
+        self.agenda.enter(self.now, Event::ServerDials(number, run));
+        self.serve(number)
+    }
+}
