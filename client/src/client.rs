@@ -62,6 +62,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::connect`].
+    #[doc(hidden)]
     pub async fn connect_over(
         options: Options,
         network: Arc<dyn Network>,

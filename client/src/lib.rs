@@ -35,6 +35,7 @@ mod file;
 mod listing;
 mod locations;
 mod master_link;
+#[doc(hidden)]
 pub mod network;
 mod op;
 mod options;

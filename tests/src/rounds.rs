@@ -18,6 +18,8 @@ use crate::payload;
 /// A round with less does not count.
 const APPENDS_MIN: u64 = 50;
 const CHANGES_MIN: u64 = 20;
+/// Of contenders.
+const CONTENDED_MIN: u64 = 100;
 /// Everybody works for so long before something breaks, in milliseconds.
 const WORK_MS: (u64, u64) = (300, 1800);
 /// ... and for so long after all appenders went on.
@@ -218,7 +220,8 @@ struct Round {
 
 impl Round {
     fn has_load(&self) -> bool {
-        self.counts.appends >= APPENDS_MIN && self.counts.changes >= CHANGES_MIN
+        let Counts { appends, changes, contended, .. } = self.counts;
+        appends >= APPENDS_MIN && changes >= CHANGES_MIN && contended >= CONTENDED_MIN
     }
 }
 
@@ -262,16 +265,17 @@ mod tests {
 
     #[test]
     fn a_round_counts_only_with_enough_load() {
-        let round = |appends, changes| Round {
+        let round = |appends, changes, contended| Round {
             fault: String::new(),
-            counts: Counts { appends, changes, ..Counts::default() },
+            counts: Counts { appends, changes, contended, ..Counts::default() },
             longest_stall: Duration::ZERO,
             resumed: Duration::ZERO,
             equal: Duration::ZERO,
         };
-        assert!(round(APPENDS_MIN, CHANGES_MIN).has_load());
-        assert!(!round(APPENDS_MIN - 1, CHANGES_MIN).has_load());
-        assert!(!round(APPENDS_MIN, CHANGES_MIN - 1).has_load());
+        assert!(round(APPENDS_MIN, CHANGES_MIN, CONTENDED_MIN).has_load());
+        assert!(!round(APPENDS_MIN - 1, CHANGES_MIN, CONTENDED_MIN).has_load());
+        assert!(!round(APPENDS_MIN, CHANGES_MIN - 1, CONTENDED_MIN).has_load());
+        assert!(!round(APPENDS_MIN, CHANGES_MIN, CONTENDED_MIN - 1).has_load());
     }
 
     #[test]

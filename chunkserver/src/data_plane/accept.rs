@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use super::guests::Guests;
 use super::pushes::Pushes;
 use super::seldom::Seldom;
-use super::socket::{prepare, timed_out};
+use super::socket::{prepare_accepted, timed_out};
 use super::{Bounds, Identity, Parts, connection, handshake};
 use crate::driver::DriverHandle;
 use crate::metrics::Metrics;
@@ -132,7 +132,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 /// Starts a thread for a connection, if there may be one more.
 fn admit(shared: &Arc<Shared>, stream: TcpStream, refused: &mut Refused) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    prepare(&stream, shared.bounds.stall)?;
+    prepare_accepted(&stream, shared.bounds.stall)?;
     let max = shared.bounds.connections_max;
     let socket = Arc::new(stream);
     let number = {

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use socket2::{SockRef, TcpKeepalive};
 
-/// Bytes of the kernel's buffer for what came: a frame. Larger ones add delay, not throughput.
-const RECEIVE_BYTES: usize = 1 << 20;
+/// Bytes of the kernel's buffers where it is not left to size them: a frame. Larger ones add delay, not throughput.
+const BUFFER_BYTES: usize = 1 << 20;
 const CONNECT: Duration = Duration::from_secs(2);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -19,8 +19,15 @@ pub(super) fn prepare(stream: &TcpStream, stall: Duration) -> io::Result<()> {
     stream.set_read_timeout(Some(stall))?;
     stream.set_write_timeout(Some(stall))?;
     let socket = SockRef::from(stream);
-    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    socket.set_recv_buffer_size(BUFFER_BYTES)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+/// ... and one that somebody else opened: what is sent there has a bound, since the peer may never read it, and there may be
+/// thousands of them.
+pub(super) fn prepare_accepted(stream: &TcpStream, stall: Duration) -> io::Result<()> {
+    prepare(stream, stall)?;
+    SockRef::from(stream).set_send_buffer_size(BUFFER_BYTES)
 }
 
 /// Connects to the first address of `HOST:PORT` that answers.

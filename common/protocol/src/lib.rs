@@ -1,6 +1,7 @@
 //! The wire: protobuf over gRPC for the control plane, raw TCP frames for the data plane.
 //!
-//! Knows how messages look in transit and checks them on receipt; knows nothing of what they do.
+//! Knows how messages look in transit, checks them on receipt, and how both ends set up a socket for them; knows nothing of
+//! what they do.
 //! `proto/` is the schema, `docs/protocol.md` the contract.
 
 pub mod checksum;

@@ -58,6 +58,7 @@ pub fn check(history: &History) -> Report {
         undecided: 0,
         violations: Vec::new(),
     };
+    report.violations.extend(calls.ids_in_two(&parts));
     for part in parts {
         let part = calls.part(&part);
         match linear::search(Namespace::default(), &part.calls, &part.moments) {
@@ -76,6 +77,17 @@ pub enum Told {
     Done(Answer),
     /// It was refused.
     Refused(Refusal),
+}
+
+impl Told {
+    /// The ids of entries below the root that it names.
+    fn ids(&self) -> Vec<u64> {
+        match self {
+            Self::Done(Answer::Entry(entry)) => vec![entry.id],
+            Self::Done(Answer::Names(names)) => names.iter().map(|(_, entry)| entry.id).collect(),
+            Self::Done(Answer::Nothing) | Self::Refused(_) => Vec::new(),
+        }
+    }
 }
 
 impl Model for Namespace {
@@ -150,6 +162,25 @@ impl Calls {
             numbers: places.iter().map(|place| self.numbers[*place]).collect(),
             moments: moments.collect(),
         }
+    }
+
+    /// Ids that two parts were told: searched apart, neither sees the other's.
+    fn ids_in_two(&self, parts: &[Vec<usize>]) -> Vec<String> {
+        let mut first: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (part, places) in parts.iter().enumerate() {
+            for place in places {
+                for id in self.calls[*place].outcome.iter().flat_map(Told::ids) {
+                    if *first.entry(id).or_insert(part) != part {
+                        let number = self.numbers[*place];
+                        found.push(format!(
+                            "call {number} was told id {id}, which another entry has"
+                        ));
+                    }
+                }
+            }
+        }
+        found
     }
 
     fn tell(&self, violation: &linear::Violation) -> String {

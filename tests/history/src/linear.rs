@@ -113,7 +113,7 @@ struct Search<'a, M: Model> {
 
 impl<M: Model + Debug> Search<'_, M> {
     fn run(&mut self, start: Configuration<M>) -> Verdict {
-        let mut furthest: Option<(usize, Violation)> = None;
+        let mut furthest: Option<(Configuration<M>, u32)> = None;
         let mut ways = vec![start];
         while let Some(mut way) = ways.pop() {
             let Some(due) = self.advance(&mut way) else { return Verdict::Linearizable };
@@ -128,15 +128,17 @@ impl<M: Model + Debug> Search<'_, M> {
             if self.seen.len() > CONFIGURATIONS_MAX {
                 return Verdict::Undecided { configurations: self.seen.len() };
             }
-            if furthest.as_ref().is_none_or(|(at, _)| *at < way.at) {
-                furthest = Some((way.at, self.violation(&way, due)));
+            if furthest.as_ref().is_none_or(|(furthest, _)| furthest.at < way.at) {
+                furthest = Some((way.clone(), due));
             }
             // The last one is tried first: the call that is due.
             let others = self.not_taken(&way).filter(|call| *call != due);
             let choices: Vec<u32> = others.chain([due]).collect();
             ways.extend(choices.into_iter().filter_map(|call| self.take(&way, call)));
         }
-        furthest.map_or(Verdict::Linearizable, |(_, violation)| Verdict::Violation(violation))
+        furthest.map_or(Verdict::Linearizable, |(way, due)| {
+            Verdict::Violation(self.violation(&way, due))
+        })
     }
 
     /// Goes on to the next return of a call that has not taken effect, and names it; `None` at the end.

@@ -3,8 +3,9 @@
 //! It is what a linearizable history is compared with, and what the master's namespace is tested beside. Nothing in it is
 //! fast or clever; that is its worth. The grace of deleted things never ends here: histories are shorter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::operation::{Answer, Entry, Kind, Operation, Refusal};
 
@@ -12,8 +13,10 @@ use crate::operation::{Answer, Entry, Kind, Operation, Refusal};
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Namespace {
     entries: Entries,
-    /// Where each was, and all that was in it; the latest last.
-    trash: Vec<(String, Entries)>,
+    /// Where each was, and all that was in it; the latest last. Shared, since nothing in it changes.
+    trash: Vec<(String, Arc<Entries>)>,
+    /// Ids that were told of what is gone for good: nothing else ever has one of them.
+    gone: Arc<BTreeSet<u64>>,
 }
 
 type Entries = BTreeMap<String, Named>;
@@ -29,6 +32,15 @@ struct Named {
 enum Id {
     Told(u64),
     MadeBy { call: u32, nth: u16 },
+}
+
+impl Id {
+    fn told(self) -> Option<u64> {
+        match self {
+            Self::Told(id) => Some(id),
+            Self::MadeBy { .. } => None,
+        }
+    }
 }
 
 /// What an operation found or made; [`Namespace::agrees`] compares it with what the caller was told.
@@ -78,13 +90,7 @@ impl Namespace {
 
     /// Every path with its kind and, if anybody was told, its id.
     pub fn entries(&self) -> impl Iterator<Item = (&str, Kind, Option<u64>)> {
-        self.entries.iter().map(|(path, named)| {
-            let id = match named.id {
-                Id::Told(id) => Some(id),
-                Id::MadeBy { .. } => None,
-            };
-            (path.as_str(), named.kind, id)
-        })
+        self.entries.iter().map(|(path, named)| (path.as_str(), named.kind, named.id.told()))
     }
 
     fn is(&mut self, path: &str, told: Entry) -> bool {
@@ -107,7 +113,8 @@ impl Namespace {
 
     fn is_used(&self, id: u64) -> bool {
         let deleted = self.trash.iter().flat_map(|(_, entries)| entries.values());
-        self.entries.values().chain(deleted).any(|named| named.id == Id::Told(id))
+        self.gone.contains(&id)
+            || self.entries.values().chain(deleted).any(|named| named.id == Id::Told(id))
     }
 
     fn kind(&self, path: &str) -> Option<Kind> {
@@ -197,7 +204,7 @@ impl Namespace {
             (Some(Kind::File), true) if moved == Kind::Directory => return Err(Refusal::Invalid),
             (Some(Kind::File), true) => {
                 let replaced = self.take(to);
-                self.trash.push((to.to_owned(), replaced));
+                self.trash.push((to.to_owned(), Arc::new(replaced)));
             }
         }
         let taken = self.take(from);
@@ -217,8 +224,11 @@ impl Namespace {
             return Err(Refusal::Invalid);
         }
         let taken = self.take(path);
-        if !purge {
-            self.trash.push((path.to_owned(), taken));
+        if purge {
+            let told = taken.values().filter_map(|named| named.id.told());
+            Arc::make_mut(&mut self.gone).extend(told);
+        } else {
+            self.trash.push((path.to_owned(), Arc::new(taken)));
         }
         Ok(Found::Nothing)
     }
@@ -231,7 +241,7 @@ impl Namespace {
         let latest = latest.ok_or(Refusal::NotFound)?;
         self.free(path)?;
         let (_, entries) = self.trash.remove(latest);
-        self.entries.extend(entries);
+        self.entries.extend(Arc::unwrap_or_clone(entries));
         Ok(Found::At(path.to_owned()))
     }
 
@@ -258,9 +268,9 @@ impl Namespace {
 /// For a person: `/d 5, /d/f 7; deleted: /e 6`. A `?` is an id that nobody was told.
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = |(path, named): (&String, &Named)| match named.id {
-            Id::Told(id) => format!("{path} {id}"),
-            Id::MadeBy { .. } => format!("{path} ?"),
+        let named = |(path, named): (&String, &Named)| match named.id.told() {
+            Some(id) => format!("{path} {id}"),
+            None => format!("{path} ?"),
         };
         let all: Vec<_> = self.entries.iter().map(named).collect();
         let deleted = self.trash.iter().filter_map(|(path, all)| Some((path, all.get(path)?)));

@@ -75,6 +75,24 @@ fn one_id_for_two_files() {
 }
 
 #[test]
+fn one_id_for_two_files_that_have_nothing_to_do_with_each_other() {
+    let mut script = Script::default();
+    script.file(create("/d"), 5);
+    script.file(create("/e"), 5);
+    is_refused(script);
+}
+
+#[test]
+fn an_id_that_comes_back_after_a_purge() {
+    let mut script = Script::default();
+    script.file(create("/f"), 5);
+    let (path, recursive) = ("/f".to_owned(), false);
+    script.done(Operation::Delete { path, recursive, purge: true });
+    script.file(create("/f"), 5);
+    is_refused(script);
+}
+
+#[test]
 fn a_rename_that_left_both_names() {
     let mut script = Script::default();
     script.file(create("/a"), 5);

@@ -1,9 +1,10 @@
 //! Clients that fight over the same few names, and note all that they called and were told: was it one namespace?
 
+use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use futures::TryStreamExt;
 use gfs_client::{Client, DeleteOptions, ErrorKind};
 use gfs_history::event::What;
@@ -52,9 +53,14 @@ impl Notes {
     /// Whether one namespace could have shown all of it.
     pub(super) fn check(&self) -> Result<()> {
         let events = lock(&self.events).clone();
-        let report = check(&History::new(events)?);
-        ensure!(report.is_linearizable(), "{report}");
-        Ok(())
+        let history = History::new(events)?;
+        let report = check(&history);
+        if report.is_linearizable() {
+            return Ok(());
+        }
+        let kept = std::env::temp_dir().join(format!("gfs-history-{}.jsonl", std::process::id()));
+        history.write(File::create(&kept)?)?;
+        bail!("{report}; the history is kept in {}", kept.display())
     }
 }
 
@@ -70,7 +76,7 @@ pub(super) async fn run(shared: Arc<Shared>, number: u64) -> Result<()> {
         let call = shared.contended.called(me, &operation);
         let outcome = outcome(perform(&client, &shared.contended_dir(), &operation).await)?;
         if matches!(outcome, Outcome::Done(_)) && !operation.is_question() {
-            shared.count(Count::Changes);
+            shared.count(Count::Contended);
         }
         shared.contended.returned(me, call, outcome);
         sleep(PAUSE).await;

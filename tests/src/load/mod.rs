@@ -56,8 +56,10 @@ pub struct Crew {
 pub struct Counts {
     /// Records.
     pub appends: u64,
-    /// Changes of the namespace.
+    /// Changes of the namespace, each in its client's own directory.
     pub changes: u64,
+    /// Changes by contenders.
+    pub contended: u64,
     /// Regions that were overwritten.
     pub overwrites: u64,
     /// Looks of readers at a file.
@@ -81,6 +83,7 @@ impl Counts {
         Self {
             appends: of(self.appends, other.appends),
             changes: of(self.changes, other.changes),
+            contended: of(self.contended, other.contended),
             overwrites: of(self.overwrites, other.overwrites),
             reads: of(self.reads, other.reads),
         }
@@ -89,8 +92,9 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { appends, changes, overwrites, reads } = self;
-        write!(f, "{appends} appends, {changes} changes, {overwrites} overwrites, {reads} reads")
+        let Self { appends, changes, contended, overwrites, reads } = self;
+        write!(f, "{appends} appends, {changes}+{contended} changes, ")?;
+        write!(f, "{overwrites} overwrites, {reads} reads")
     }
 }
 
@@ -107,7 +111,7 @@ struct Shared {
     /// Tells the records of one load from those of another.
     number: u64,
     gate: Gate,
-    counted: [AtomicU64; 4],
+    counted: [AtomicU64; 5],
     acks: [Mutex<Acks>; LOGS],
     /// When each appender was last told of a record.
     last_acks: Vec<Mutex<Instant>>,
@@ -125,6 +129,7 @@ struct Shared {
 enum Count {
     Appends,
     Changes,
+    Contended,
     Overwrites,
     Reads,
 }
@@ -185,6 +190,7 @@ impl Load {
         Counts {
             appends: count(Count::Appends),
             changes: count(Count::Changes),
+            contended: count(Count::Contended),
             overwrites: count(Count::Overwrites),
             reads: count(Count::Reads),
         }
