@@ -93,6 +93,7 @@ impl Master {
         let mut ended = self.soft.leases.end_older(server, who.session);
         ended.extend(self.soft.leases.end_unnamed(step.now, server, who.session, &who.leases));
         self.soft.leases.learn_session(who.chunkserver, who.session);
+        self.soft.leases.named(server, &who.leases);
         self.lost_answers(server);
         for handle in &ended {
             self.soft.repairs.note(step.now, *handle);
@@ -218,6 +219,9 @@ impl Master {
     ) {
         for report in replicas {
             self.soft.registry.report(server, report);
+            if came {
+                self.soft.leases.reported(report.handle, server);
+            }
             if self.durable.chunks.was_freed(report.handle) {
                 let (handle, version) = (report.handle, report.version);
                 self.send(step, server, Command::DeleteReplica { handle, version });
@@ -336,6 +340,7 @@ impl Master {
             let length = length.max(known.length);
             let report = ReplicaReport { handle, version, length, state: known.state };
             self.soft.registry.report(server, &report);
+            self.soft.leases.told(handle, version, server);
         }
         self.advance(step, handle);
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use gfs_types::DurationMs;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
+use gfs_types::message::control::HeldLease;
 use gfs_types::time::Instant;
 
 use crate::registry::ServerIndex;
@@ -67,6 +68,17 @@ impl Lease {
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     table: BTreeMap<ChunkHandle, Lease>,
+    /// Chunks whose last lease nobody told the end of, however long it is over.
+    untold: BTreeMap<ChunkHandle, Untold>,
+}
+
+/// A lease under which more may have been acknowledged than anybody told.
+#[derive(Debug, Clone, Copy)]
+struct Untold {
+    version: ChunkVersion,
+    primary: ServerIndex,
+    /// Its primary registered without it: the next report of its replica tells all.
+    over: bool,
 }
 
 impl Leases {
@@ -76,11 +88,51 @@ impl Leases {
     }
 
     pub(crate) fn put(&mut self, handle: ChunkHandle, lease: Lease) {
+        let Lease { version, primary, .. } = lease;
+        self.untold.insert(handle, Untold { version, primary, over: false });
         self.table.insert(handle, lease);
     }
 
-    pub(crate) fn end(&mut self, handle: ChunkHandle) -> Option<Lease> {
-        self.table.remove(&handle)
+    /// Its chunk is no more.
+    pub(crate) fn end(&mut self, handle: ChunkHandle) {
+        self.untold.remove(&handle);
+        self.table.remove(&handle);
+    }
+
+    /// Whether mutations may have been acknowledged under the last lease that this process does not know of.
+    pub(crate) fn is_untold(&self, handle: ChunkHandle) -> bool {
+        self.untold.contains_key(&handle)
+    }
+
+    /// What its primary said when it gave this lease up is known.
+    pub(crate) fn told(
+        &mut self,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+        primary: ServerIndex,
+    ) {
+        let its = |one: &Untold| one.version == version && one.primary == primary;
+        if self.untold.get(&handle).is_some_and(its) {
+            self.untold.remove(&handle);
+        }
+    }
+
+    /// A server told what its replica holds, in a page of all that it has. Where it was the primary and came without the lease,
+    /// nothing can follow that was acknowledged under it.
+    pub(crate) fn reported(&mut self, handle: ChunkHandle, server: ServerIndex) {
+        if self.untold.get(&handle).is_some_and(|one| one.over && one.primary == server) {
+            self.untold.remove(&handle);
+        }
+    }
+
+    /// A server registered with these leases and no others.
+    pub(crate) fn named(&mut self, primary: ServerIndex, named: &[HeldLease]) {
+        for (handle, untold) in &mut self.untold {
+            if untold.primary == primary {
+                let held = |one: &HeldLease| one.handle == *handle && one.version == untold.version;
+                untold.over = !named.iter().any(held);
+            }
+        }
     }
 
     /// Its holder gave it up: it is over. Who held it last stays known.
@@ -196,7 +248,7 @@ impl Leases {
         now: Instant,
         primary: ServerIndex,
         session: ProcessSession,
-        named: &[gfs_types::message::control::HeldLease],
+        named: &[HeldLease],
     ) -> Vec<ChunkHandle> {
         let mut ended = Vec::new();
         for (handle, lease) in &mut self.table {

@@ -6,6 +6,7 @@ mod control;
 mod dedup;
 mod full;
 mod learners;
+mod lengths;
 mod members;
 mod namespace;
 mod raises;

@@ -6,8 +6,10 @@ use gfs_sim::{Outcome, SECOND, Swarm, run};
 const SEEDS: u64 = 80;
 
 /// Seeds that once showed something; what they show now depends on the code, so each is kept with a few beside it.
-const SCENARIOS: [(&str, u64); 1] =
-    [("a replica that was left behind shows what was overwritten to whom wrote it", 51)];
+const SCENARIOS: [(&str, u64); 2] = [
+    ("a replica that was left behind shows what was overwritten to whom wrote it", 51),
+    ("a length from before the lease is called final: FILE-3", 189),
+];
 
 fn told(outcome: &Outcome) -> String {
     let Outcome { seed, violations, .. } = outcome;

@@ -11,6 +11,7 @@ use gfs_types::time::Instant;
 use super::{find, parse};
 use crate::Master;
 use crate::apply::facts;
+use crate::leases::CALM_MS;
 use crate::sessions::EntryFacts;
 
 /// What is known of how long a file is.
@@ -71,10 +72,13 @@ impl Master {
         self.current(handle).map(|replica| replica.length).max()
     }
 
-    /// Nobody can be changing the chunk. A process that is younger than a lease also needs all members to have reported, and with
-    /// them the leases they hold.
+    /// Nobody can be changing the chunk, and all that was acknowledged is known.
     fn is_quiet(&self, now: Instant, handle: ChunkHandle) -> bool {
-        if self.soft.leases.live(now, handle).is_some() || self.soft.works.contains_key(&handle) {
+        let leases = &self.soft.leases;
+        // What the members told before a lease says nothing of what was acknowledged under it, not even when it is over. Its primary
+        // tells when it gives it up, or comes back without it.
+        let leased = leases.live(now, handle).is_some() || leases.is_untold(handle);
+        if leased || self.soft.works.contains_key(&handle) {
             return false;
         }
         // One that did not end its last lease in order may know less of what was acknowledged than its bytes hold: after a
@@ -84,8 +88,15 @@ impl Master {
         }
         let here = self.current(handle).count();
         let members = self.durable.chunks.get(handle).map_or(0, |chunk| usize::from(chunk.members));
-        let old = self.serving_since().is_some_and(|since| now >= since + self.settings.lease_ms);
-        here >= members || (old && here > 0)
+        here >= members || self.one_told_late(handle)
+    }
+
+    /// A lease that an earlier process granted may run on when this one begins. Its holder is a member, and names it when it comes.
+    /// Without all of them, one counts that was in touch after each such lease was over, and tells changes in each heartbeat.
+    fn one_told_late(&self, handle: ChunkHandle) -> bool {
+        let Some(since) = self.serving_since() else { return false };
+        let over = since + self.settings.lease_ms + CALM_MS;
+        self.current(handle).any(|replica| self.soft.registry.get(replica.server).heard >= over)
     }
 
     pub(super) fn version_of(&self, handle: ChunkHandle) -> ChunkVersion {
