@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::StreamExt;
 use gfs_client::Client;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
@@ -54,7 +53,9 @@ pub(crate) async fn read_everything(shared: Shared, client: usize) {
         let connected = shared.connect(client).await?;
         records(&shared, &connected).await?;
         regions(&shared, &connected).await?;
-        names(&shared, &connected).await
+        load::look_at_names(&shared, &connected, client).await;
+        names(&shared);
+        Ok::<_, gfs_client::Error>(())
     };
     if let Err(error) = checked.await {
         shared.violation(format!("in calm weather: {error}"));
@@ -109,27 +110,15 @@ async fn regions(shared: &Shared, connected: &Client) -> gfs_client::Result<()> 
     Ok(())
 }
 
-async fn names(shared: &Shared, connected: &Client) -> gfs_client::Result<()> {
-    let known = shared.ledger().names.clone();
-    let folders: BTreeSet<_> = known
-        .keys()
-        .filter_map(|name| name.rsplit_once('/').map(|(folder, _)| folder.to_owned()))
-        .collect();
-    for folder in folders {
-        let mut there = BTreeSet::new();
-        let mut entries = connected.list(&folder);
-        while let Some(entry) = entries.next().await {
-            there.insert(format!("{folder}/{}", entry?.path));
-        }
-        for (name, known) in
-            known.iter().filter(|(name, _)| name.starts_with(&format!("{folder}/")))
-        {
-            if there.contains(name) != *known {
-                shared.violation(format!("{name} should be there: {known}, and is not so (N1)"));
-            }
-        }
+/// Whether one namespace could have shown all that was told of names (META-1), now that nobody changes them.
+fn names(shared: &Shared) {
+    let report = match shared.notes.history() {
+        Ok(history) => gfs_history::check(&history),
+        Err(error) => return shared.violation(format!("what was noted of names: {error}")),
+    };
+    if !report.is_linearizable() {
+        shared.violation(format!("names (META-1): {report}"));
     }
-    Ok(())
 }
 
 /// Every record that was acknowledged, on every current replica.

@@ -70,6 +70,9 @@ async fn run_here(seed: u64, print: bool) -> Outcome {
     for violation in &violations {
         world.note(format_args!("violation: {violation}"));
     }
+    if print && !violations.is_empty() {
+        print_history(&shared);
+    }
     Outcome {
         seed,
         hash: world.trace.hash(),
@@ -79,6 +82,14 @@ async fn run_here(seed: u64, print: bool) -> Outcome {
         stale: ledger.stale,
         faults: world.weather.counts.clone(),
         violations,
+    }
+}
+
+/// What was told of names, in the format that gfs-history reads: behind the trace, a line each.
+fn print_history(shared: &Shared) {
+    let written = shared.notes.history().map(|history| history.write(std::io::stdout().lock()));
+    if !matches!(written, Ok(Ok(()))) {
+        println!("the history of names cannot be told: {written:?}");
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Swarm {
     pub readers: usize,
     /// Clients that write over regions of a file and read them.
     pub overwriters: usize,
-    /// Clients that change names.
+    /// Clients that fight over the same few names.
     pub namers: usize,
     /// Time of one operation of a client.
     pub timeout_ms: u64,
@@ -92,7 +92,7 @@ impl Swarm {
             appenders: usize::try_from(random.between(1, 4)).unwrap_or(1),
             readers: usize::try_from(random.between(1, 2)).unwrap_or(1),
             overwriters: usize::try_from(random.between(1, 3)).unwrap_or(1),
-            namers: usize::try_from(random.between(1, 3)).unwrap_or(1),
+            namers: usize::try_from(random.between(2, 4)).unwrap_or(2),
             timeout_ms: *random.pick(&[10_000, 20_000, 60_000]),
             chaos: random.between(60, 75) * SECOND,
             faults,

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use gfs_client::{Client, Error, ErrorKind, Options};
 use tokio::task::JoinHandle;
 
+pub(crate) use namer::look as look_at_names;
 pub(crate) use overwriter::check as check_region;
 
 use crate::random::Random;
@@ -34,10 +35,6 @@ pub(crate) struct Ledger {
     pub(crate) framed: Vec<(usize, u64, Tag)>,
     /// Regions that are written over: of each what a read may give.
     pub(crate) regions: BTreeMap<(usize, u64), Region>,
-    /// Names: true for those that are there, false for those that are not; unknown ones are left out.
-    pub(crate) names: BTreeMap<String, bool>,
-    /// Unknown names whose last change may still take effect: nothing that was asked behind it was answered yet.
-    pub(crate) unsettled: BTreeSet<(usize, String)>,
     /// Reads that gave what was there before.
     pub(crate) stale: u64,
     /// What may not be.
@@ -45,11 +42,6 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// A change of this client was answered: those it asked for before, and gave up, take no effect any more.
-    fn settle(&mut self, client: usize) {
-        self.unsettled.retain(|(of, _)| *of != client);
-    }
-
     /// How many operations were acknowledged.
     pub(crate) fn operations(&self) -> u64 {
         self.acknowledged.values().sum()
@@ -106,6 +98,8 @@ impl Tag {
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     ledger: Arc<Mutex<Ledger>>,
+    /// What was called and told of names.
+    pub(crate) notes: Arc<namer::Notes>,
     stop: Arc<AtomicBool>,
     mailbox: Arc<Mailbox>,
     timeout: Duration,
@@ -117,6 +111,7 @@ impl Shared {
     pub(crate) fn new(seed: u64, swarm: &Swarm, mailbox: Arc<Mailbox>) -> Self {
         Self {
             ledger: Arc::default(),
+            notes: Arc::new(namer::Notes::new()),
             stop: Arc::default(),
             mailbox,
             timeout: Duration::from_millis(swarm.timeout_ms),
@@ -190,10 +185,6 @@ pub(crate) fn region_path(client: usize) -> String {
     format!("/regions-{client}")
 }
 
-pub(crate) fn names_path(client: usize) -> String {
-    format!("/names-{client}")
-}
-
 /// Makes what the others begin with.
 pub(crate) async fn set_up(shared: Shared, client: usize, swarm: Swarm) -> anyhow::Result<()> {
     let connected = shared.connect(client).await?;
@@ -203,9 +194,7 @@ pub(crate) async fn set_up(shared: Shared, client: usize, swarm: Swarm) -> anyho
     for number in 0..swarm.overwriters {
         connected.create(region_path(number), Default::default()).await?;
     }
-    for number in 0..swarm.namers {
-        connected.mkdir(names_path(number), false).await?;
-    }
+    connected.mkdir(namer::ROOT, false).await?;
     Ok(())
 }
 
@@ -220,8 +209,8 @@ pub(crate) fn start(shared: &Shared, swarm: &Swarm) -> Vec<JoinHandle<()>> {
     for number in 0..swarm.overwriters {
         tasks.push(tokio::spawn(overwriter::run(shared.clone(), next(), number)));
     }
-    for number in 0..swarm.namers {
-        tasks.push(tokio::spawn(namer::run(shared.clone(), next(), number)));
+    for _ in 0..swarm.namers {
+        tasks.push(tokio::spawn(namer::run(shared.clone(), next())));
     }
     for number in 0..swarm.readers {
         tasks.push(tokio::spawn(reader::run(shared.clone(), next(), number)));

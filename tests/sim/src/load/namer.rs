@@ -1,110 +1,199 @@
-//! Changes names in a directory of its own, where a name that is known to be there must be, and one that is not must not.
+//! Clients that fight over the same few names, and note all that they called and were told: was it one namespace (META-1)?
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::TryStreamExt;
 use gfs_client::{Client, DeleteOptions, Error, ErrorKind};
+use gfs_history::event::What;
+use gfs_history::{Answer, Entry, Event, History, Kind, Operation, Outcome, Refusal};
+use gfs_types::message::client as wire;
+use tokio::time::Instant;
 
-use super::{Shared, is_trouble, is_unknown, names_path, rest};
+use super::{Shared, is_unknown, rest};
 use crate::random::Random;
 
-const NAMES: u64 = 8;
+/// Where they do it: the root of the namespace that is checked.
+pub(super) const ROOT: &str = "/names";
+/// Two directories of three names each, and what may stand in a file's place.
+const DIRECTORIES: [&str; 2] = ["/one", "/two"];
+const NAMES: [&str; 3] = ["a", "b", "c"];
 
-pub(super) async fn run(shared: Shared, client: usize, number: usize) {
+/// What all of them called and were told, in order.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    began: Instant,
+    events: Mutex<Vec<Event>>,
+}
+
+impl Notes {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), events: Mutex::default() }
+    }
+
+    fn events(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn called(&self, client: usize, operation: &Operation) -> u64 {
+        let call = self.events().len() as u64;
+        self.note(client, call, What::Called(operation.clone()));
+        call
+    }
+
+    fn note(&self, client: usize, call: u64, what: What) {
+        let at_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let client = u32::try_from(client).unwrap_or(u32::MAX);
+        self.events().push(Event { at_us, client, call, what });
+    }
+
+    /// All of it until now.
+    pub(crate) fn history(&self) -> Result<History, gfs_history::HistoryError> {
+        History::new(self.events().clone())
+    }
+}
+
+pub(super) async fn run(shared: Shared, client: usize) {
     let Ok(connected) = shared.connect(client).await else { return };
     let mut random = shared.random(client);
-    let name = |n: u64| format!("{}/{n}", names_path(number));
-    for n in 0..NAMES {
-        shared.ledger().names.insert(name(n), false);
-    }
     while !shared.is_stopped() {
-        let (a, b) = (name(random.below(NAMES)), name(random.below(NAMES)));
-        match random.below(5) {
-            0 | 1 => {
-                let done = connected.create(&a, Default::default()).await.map(drop);
-                told(&shared, client, done, &[(&a, false, true)], "create");
-            }
-            2 => {
-                let purge = random.percent(50);
-                let options = DeleteOptions { purge, recursive: false };
-                let done = connected.delete(&a, options).await;
-                told(&shared, client, done, &[(&a, true, false)], "delete");
-            }
-            3 if a != b => {
-                let done = connected.rename(&a, &b, false).await.map(drop);
-                told(&shared, client, done, &[(&a, true, false), (&b, false, true)], "rename");
-            }
-            _ => look(&shared, &connected, client, &a).await,
-        }
-        pause(&mut random).await;
+        call(&shared, &connected, client, &choose(&mut random)).await;
+        rest(&mut random, 200).await;
     }
 }
 
-async fn pause(random: &mut Random) {
-    rest(random, 200).await;
-}
-
-/// Notes what a change came to. Each name with what it must have been, and what it is with success.
-fn told(
-    shared: &Shared,
-    client: usize,
-    done: Result<(), Error>,
-    changes: &[(&String, bool, bool)],
-    what: &str,
-) {
-    let mut ledger = shared.ledger();
-    let fits = changes
-        .iter()
-        .all(|(name, before, _)| ledger.names.get(*name).is_none_or(|there| there == before));
-    match done {
-        Ok(()) if !fits => {
-            let text = format!("{what} of {changes:?} is acknowledged and cannot have been done");
-            ledger.violations.push(text);
+/// Asks for all that there may be, when nobody changes it any more.
+pub(crate) async fn look(shared: &Shared, connected: &Client, client: usize) {
+    for directory in DIRECTORIES {
+        call(shared, connected, client, &Operation::List { path: directory.to_owned() }).await;
+        for name in NAMES {
+            let path = format!("{directory}/{name}");
+            call(shared, connected, client, &Operation::Stat { path }).await;
         }
-        Ok(()) => {
-            ledger.settle(client);
-            for (name, _, after) in changes {
-                ledger.names.insert((*name).clone(), *after);
-            }
-            drop(ledger);
-            shared.acknowledged(client);
-        }
-        Err(error) if is_unknown(&error) => {
-            for (name, ..) in changes {
-                ledger.names.remove(*name);
-                ledger.unsettled.insert((client, (*name).clone()));
-            }
-        }
-        Err(error) if is_trouble(&error) => {}
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
-            let known = changes.iter().all(|(name, ..)| ledger.names.contains_key(*name));
-            if fits && known {
-                ledger.violations.push(format!("{what} of {changes:?} is refused: {error}"));
-            }
-            ledger.settle(client);
-            drop(ledger);
-            shared.acknowledged(client);
-        }
-        Err(error) => ledger.violations.push(format!("{what} of {changes:?}: {error}")),
     }
 }
 
-/// A name that is looked up is known again.
-async fn look(shared: &Shared, connected: &Client, client: usize, name: &String) {
-    let there = match connected.stat(name).await {
-        Ok(_) => true,
-        Err(error) if error.kind() == ErrorKind::NotFound => false,
-        Err(error) if is_trouble(&error) => return,
-        Err(error) => return shared.violation(format!("stat of {name}: {error}")),
+async fn call(shared: &Shared, connected: &Client, client: usize, operation: &Operation) {
+    let number = shared.notes.called(client, operation);
+    let outcome = match perform(connected, operation).await {
+        Ok(answer) => Outcome::Done(answer),
+        Err(error) => match not_done(&error) {
+            Some(outcome) => outcome,
+            None => return shared.violation(format!("{operation:?}: {error}")),
+        },
     };
-    let mut ledger = shared.ledger();
-    match ledger.names.get(name).copied() {
-        Some(known) if known != there => {
-            let text = format!("{name} is there: {there}, and should not be so");
-            ledger.violations.push(text);
-        }
-        None if !ledger.unsettled.contains(&(client, name.clone())) => {
-            ledger.names.insert(name.clone(), there);
-        }
-        Some(_) | None => {}
+    if matches!(outcome, Outcome::Done(_) | Outcome::Refused(_)) {
+        shared.acknowledged(client);
     }
-    drop(ledger);
-    shared.acknowledged(client);
+    shared.notes.note(client, number, What::Returned(outcome));
+}
+
+fn choose(random: &mut Random) -> Operation {
+    let directory = |random: &mut Random| (*random.pick(&DIRECTORIES)).to_owned();
+    let name =
+        |random: &mut Random| format!("{}/{}", random.pick(&DIRECTORIES), random.pick(&NAMES));
+    match random.below(20) {
+        0..=4 => Operation::Create { path: name(random) },
+        5..=7 => {
+            let (from, to) = (name(random), name(random));
+            Operation::Rename { from, to, replace: random.percent(50) }
+        }
+        8..=10 => {
+            let path = name(random);
+            Operation::Delete { path, recursive: false, purge: random.percent(33) }
+        }
+        11..=12 => Operation::Undelete { path: name(random) },
+        13 => {
+            let path = directory(random);
+            Operation::Mkdir { path, parents: random.percent(50) }
+        }
+        14 if random.percent(33) => {
+            Operation::Delete { path: directory(random), recursive: true, purge: false }
+        }
+        14 => Operation::Undelete { path: directory(random) },
+        15 => Operation::List { path: directory(random) },
+        _ => Operation::Stat { path: name(random) },
+    }
+}
+
+async fn perform(client: &Client, operation: &Operation) -> gfs_client::Result<Answer> {
+    let at = |path: &str| format!("{ROOT}{path}");
+    Ok(match operation {
+        Operation::Create { path } => {
+            let file = client.create(at(path), Default::default()).await?;
+            Answer::Entry(Entry { kind: Kind::File, id: file.id().0 })
+        }
+        Operation::Mkdir { path, parents } => {
+            client.mkdir(at(path), *parents).await?;
+            Answer::Nothing
+        }
+        Operation::Rename { from, to, replace } => {
+            entry(&client.rename(at(from), at(to), *replace).await?)
+        }
+        Operation::Delete { path, recursive, purge } => {
+            let options = DeleteOptions { recursive: *recursive, purge: *purge };
+            client.delete(at(path), options).await?;
+            Answer::Nothing
+        }
+        Operation::Undelete { path } => entry(&client.undelete(at(path)).await?),
+        Operation::Stat { path } => entry(&client.stat(at(path)).await?),
+        Operation::List { path } => {
+            // So few names come in one page.
+            let entries: Vec<wire::Entry> = client.list(at(path)).try_collect().await?;
+            Answer::Names(entries.iter().map(|entry| (entry.path.clone(), known(entry))).collect())
+        }
+    })
+}
+
+fn entry(entry: &wire::Entry) -> Answer {
+    Answer::Entry(known(entry))
+}
+
+fn known(entry: &wire::Entry) -> Entry {
+    let kind = match entry.kind {
+        wire::EntryKind::File => Kind::File,
+        wire::EntryKind::Directory => Kind::Directory,
+    };
+    Entry { kind, id: entry.id.0 }
+}
+
+/// What an error says of the namespace; `None` when a client must never meet it.
+fn not_done(error: &Error) -> Option<Outcome> {
+    if is_unknown(error) {
+        return Some(Outcome::Unknown);
+    }
+    Some(match error.kind() {
+        ErrorKind::Invalid => Outcome::Refused(Refusal::Invalid),
+        ErrorKind::NotFound => Outcome::Refused(Refusal::NotFound),
+        ErrorKind::AlreadyExists => Outcome::Refused(Refusal::AlreadyExists),
+        ErrorKind::Busy => Outcome::NotDone,
+        // Of a session that is over: less is claimed rather than more.
+        ErrorKind::Stale => Outcome::Unknown,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_asked() {
+        let mut random = Random::of(1, "names");
+        let kinds: std::collections::HashSet<_> =
+            (0..500).map(|_| std::mem::discriminant(&choose(&mut random))).collect();
+        assert_eq!(kinds.len(), 7);
+    }
+
+    #[test]
+    fn what_cannot_have_been_shown_is_found() -> Result<(), gfs_history::HistoryError> {
+        let notes = Notes::new();
+        let create = Operation::Create { path: "/one".to_owned() };
+        let created = || Outcome::Done(Answer::Entry(Entry { kind: Kind::File, id: 5 }));
+        for (client, linearizable) in [(0, true), (1, false)] {
+            let call = notes.called(client, &create);
+            notes.note(client, call, What::Returned(created()));
+            assert_eq!(gfs_history::check(&notes.history()?).is_linearizable(), linearizable);
+        }
+        Ok(())
+    }
 }
