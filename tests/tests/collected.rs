@@ -120,7 +120,7 @@ fn a_file_that_the_master_does_not_know_is_never_deleted() {
     ]
     .into_iter()
     .map(|(name, bytes)| {
-        let folder = chunks.join(name.get(14..16).unwrap_or("01"));
+        let folder = chunks.join(name.get(12..14).unwrap_or("01"));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join(name);
         fs::write(&path, bytes).unwrap();

@@ -314,7 +314,7 @@ fn a_replica_that_cannot_be_read_is_reported_as_corrupt_and_one_of_a_newer_forma
         let dir = tempfile::tempdir().unwrap();
         let servers = three(dir.path());
         born(&servers);
-        let chunks = dir.path().join("2/chunks").join(format!("{:02x}", CHUNK.0 & 0xff));
+        let chunks = dir.path().join("2/chunks").join(format!("{:02x}", (CHUNK.0 >> 8) & 0xff));
         let path = chunks.join(format!("{CHUNK}.chunk"));
         for server in servers {
             server.driver.stop();
@@ -356,7 +356,7 @@ fn a_table_of_checksums_that_is_cut_off_makes_the_replica_corrupt() {
         answer(&servers[0].ask(1, append(byte, quarter))).unwrap();
     }
     let cut = &servers[1];
-    let chunks = dir.path().join("2/chunks").join(format!("{:02x}", CHUNK.0 & 0xff));
+    let chunks = dir.path().join("2/chunks").join(format!("{:02x}", (CHUNK.0 >> 8) & 0xff));
     let file = std::fs::File::options().write(true).open(chunks.join(format!("{CHUNK}.chunk")));
     file.unwrap().set_len(10_000).unwrap();
     assert_eq!(answer(&cut.ask(1, Request::Checksums)), Err(ErrorKind::Corrupt));

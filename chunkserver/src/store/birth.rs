@@ -1,6 +1,6 @@
 //! The birth of replicas. Those that are born together share their syncs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -100,8 +100,7 @@ impl Store {
         let begun = headers.into_iter().map(|header| self.begin_file(header)).collect();
         let written = after_sync(begun, |newborn| newborn.file.sync_all());
         let named = written.into_iter().map(|newborn| self.name_file(newborn?)).collect();
-        // Folders of consecutive chunks differ: each is synced for its own replica.
-        let durable = after_sync(named, |newborn| self.fs.sync_dir(&newborn.folder));
+        let durable = self.sync_names(named);
         let mut chunks = self.write_chunks();
         let mut take_in = |newborn: Newborn| {
             let chunk = Arc::new(Chunk::new(newborn.header, End::default(), None));
@@ -110,6 +109,25 @@ impl Store {
             chunks.insert(chunk.handle, Entry::Good(chunk));
         };
         durable.into_iter().map(|newborn| newborn.map(&mut take_in)).collect()
+    }
+
+    /// Each folder once, for all that were named in it: chunks that are made one after the other are in one folder.
+    fn sync_names(
+        &self,
+        named: Vec<Result<Newborn, StoreError>>,
+    ) -> Vec<Result<Newborn, StoreError>> {
+        let folders: BTreeSet<_> = named.iter().flatten().map(|new| new.folder.clone()).collect();
+        let folders: Vec<_> = folders.into_iter().collect();
+        let synced = sync::all(&folders, |folder| self.fs.sync_dir(folder));
+        let synced: BTreeMap<_, _> = folders.into_iter().zip(synced).collect();
+        let check = |newborn: Newborn| match synced.get(&newborn.folder) {
+            Some(Ok(())) => Ok(newborn),
+            failed => Err(StoreError::Fatal {
+                handle: newborn.header.handle,
+                source: again(failed.and_then(|result| result.as_ref().err())),
+            }),
+        };
+        named.into_iter().map(|newborn| newborn.and_then(check)).collect()
     }
 
     fn begin_file(&self, header: Header) -> Result<Newborn, StoreError> {
@@ -161,6 +179,14 @@ fn after_sync(
     };
     let mut check = check;
     newborns.into_iter().map(|newborn| newborn.and_then(&mut check)).collect()
+}
+
+/// One failure, told of every replica that it concerns.
+fn again(error: Option<&std::io::Error>) -> std::io::Error {
+    error.map_or_else(
+        || std::io::Error::other("its folder was not synced"),
+        |error| std::io::Error::new(error.kind(), error.to_string()),
+    )
 }
 
 fn making(handle: ChunkHandle) -> impl FnOnce(std::io::Error) -> StoreError {

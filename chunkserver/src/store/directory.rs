@@ -1,9 +1,10 @@
 //! The files of the replicas: names, end, and the look at all of them when the store is opened.
 //!
-//! `chunks/<last two hexadecimal digits of the handle>/<handle>.chunk`; `.new` while it is being made,
-//! `.damaged` for one that could not be read and was replaced.
+//! `chunks/<the two hexadecimal digits before the last two of the handle>/<handle>.chunk`: 256 consecutive chunks share a
+//! folder, so that one sync of it serves all that are born together. `.new` while it is being made, `.damaged` for one
+//! that could not be read and was replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -26,6 +27,11 @@ pub(super) const ENDING_NEW: &str = ".new";
 const ENDING_DAMAGED: &str = ".damaged";
 
 pub(super) fn folder(dir: &Path, handle: ChunkHandle) -> PathBuf {
+    dir.join("chunks").join(format!("{:02x}", (handle.0 >> 8) & 0xff))
+}
+
+/// Where it was before consecutive chunks shared a folder.
+fn former_folder(dir: &Path, handle: ChunkHandle) -> PathBuf {
     dir.join("chunks").join(format!("{:02x}", handle.0 & 0xff))
 }
 
@@ -175,6 +181,7 @@ fn list(fs: &dyn Fs, dir: &Path) -> std::io::Result<Vec<ChunkHandle>> {
     let chunks = dir.join("chunks");
     fs.create_dir_all(&chunks)?;
     let mut handles = Vec::new();
+    move_former(fs, dir, &chunks)?;
     for folder in fs.read_dir(&chunks)? {
         let folder = chunks.join(folder);
         if !fs.metadata(&folder)?.is_dir {
@@ -194,6 +201,43 @@ fn list(fs: &dyn Fs, dir: &Path) -> std::io::Result<Vec<ChunkHandle>> {
         fs.sync_dir(&folder)?;
     }
     Ok(handles)
+}
+
+/// Files of an earlier server are where it looked for them. Each goes to its folder, durable there before it is gone here;
+/// one whose place is taken is left alone.
+fn move_former(fs: &dyn Fs, dir: &Path, chunks: &Path) -> std::io::Result<()> {
+    for from in fs.read_dir(chunks)? {
+        let from = chunks.join(from);
+        if !fs.metadata(&from)?.is_dir {
+            continue;
+        }
+        let mut moved = BTreeSet::new();
+        for name in fs.read_dir(&from)? {
+            let Some(to) = name.to_str().and_then(|name| new_folder(dir, &from, name)) else {
+                continue;
+            };
+            fs.create_dir_all(&to)?;
+            if !fs.exists(&to.join(&name))? {
+                fs.rename(&from.join(&name), &to.join(&name))?;
+                moved.insert(to);
+            }
+        }
+        for to in &moved {
+            fs.sync_dir(to)?;
+        }
+        if !moved.is_empty() {
+            fs.sync_dir(&from)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a file belongs that stands where an earlier server left it.
+fn new_folder(dir: &Path, from: &Path, name: &str) -> Option<PathBuf> {
+    let handle = name.strip_suffix(ENDING).or_else(|| name.strip_suffix(ENDING_DAMAGED))?;
+    let handle = handle.parse().ok()?;
+    let to = folder(dir, handle);
+    (from == former_folder(dir, handle) && from != to).then_some(to)
 }
 
 type Looked = (ChunkHandle, Result<Recovered, StoreError>);

@@ -7,6 +7,7 @@ mod full;
 mod golden;
 mod many;
 mod model;
+mod moved;
 mod random;
 mod repair;
 mod tear;

@@ -68,7 +68,7 @@ fn seal(file: &mut [u8]) {
 /// Recovers the file, reads all of the replica, and starts a second time: that must find what the first one left.
 fn one(file: &[u8]) -> Verdict {
     let fs = SimFs::new(1);
-    let folder = PathBuf::from("/data/chunks/ef");
+    let folder = PathBuf::from("/data/chunks/cd");
     fs.create_dir_all(&folder).expect(FINE);
     let there = fs.open(&folder.join(format!("{HANDLE}.chunk")), Open::Create).expect(FINE);
     there.write_all_at(file, 0).expect(FINE);
@@ -122,7 +122,7 @@ fn config() -> StoreConfig {
 fn samples() -> Vec<Vec<u8>> {
     let fs = SimFs::new(1);
     let (store, _) = Store::open(Arc::new(fs.clone()), config()).expect(FINE);
-    let path = PathBuf::from(format!("/data/chunks/ef/{HANDLE}.chunk"));
+    let path = PathBuf::from(format!("/data/chunks/cd/{HANDLE}.chunk"));
     let look = || pack(&fs.read(&path, FILE_BYTES_MAX as u64).expect(FINE));
     let write = |offset: u64, count: usize, byte: u8| {
         let data = Payload::compute(Bytes::from(vec![byte; count]), offset);

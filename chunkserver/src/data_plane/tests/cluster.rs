@@ -129,7 +129,7 @@ impl Server {
     }
 
     pub(super) fn file(&self) -> PathBuf {
-        self.dir.path().join("chunks/ab").join(format!("{CHUNK}.chunk"))
+        self.dir.path().join("chunks/00").join(format!("{CHUNK}.chunk"))
     }
 
     pub(super) fn stop(self) {

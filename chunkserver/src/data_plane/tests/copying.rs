@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::store::{Payload, Store, StoreConfig};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const FILE: &str = "/data/chunks/ab/00000000000000ab.chunk";
+const FILE: &str = "/data/chunks/00/00000000000000ab.chunk";
 
 /// One server, its cores left out.
 struct Side {

@@ -15,7 +15,7 @@ use crate::store::layout::{DATA_AT, TABLE_AT};
 use crate::store::{Payload, Store, StoreConfig};
 
 fn path() -> PathBuf {
-    PathBuf::from(format!("/data/chunks/ef/{HANDLE}.chunk"))
+    PathBuf::from(format!("/data/chunks/cd/{HANDLE}.chunk"))
 }
 
 /// A clean replica of two blocks and a bit.
@@ -120,7 +120,7 @@ fn a_file_of_another_cluster_chunk_or_chunk_size_is_refused_and_kept() {
     let moved = ChunkHandle(HANDLE.0 ^ (1 << 20));
     let (store, _) = open(fs.clone()).unwrap();
     store.create(moved, ChunkVersion(1)).unwrap();
-    fs.rename(&PathBuf::from(format!("/data/chunks/ef/{moved}.chunk")), &path()).unwrap();
+    fs.rename(&PathBuf::from(format!("/data/chunks/cd/{moved}.chunk")), &path()).unwrap();
     refused(&fs, config(), &moved.to_string());
 }
 
@@ -136,7 +136,7 @@ fn a_clean_replica_that_lost_its_end_is_damaged() {
 #[test]
 fn a_file_without_a_head_is_damage_and_a_stranger_is_left_alone() {
     let fs = disk();
-    let strange = PathBuf::from("/data/chunks/ef/notes.txt");
+    let strange = PathBuf::from("/data/chunks/cd/notes.txt");
     fs.open(&strange, gfs_durable::fs::Open::Create).unwrap();
     fs.open(&path(), gfs_durable::fs::Open::Write).unwrap().set_len(0).unwrap();
     let (_, found) = open(fs.clone()).unwrap();

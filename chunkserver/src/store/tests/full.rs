@@ -68,7 +68,7 @@ fn a_replica_has_the_space_of_its_head_from_birth() {
     let (store, _) = Store::open(Arc::new(RealFs), config).unwrap();
     store.create(HANDLE, ChunkVersion(1)).unwrap();
     let taken = || {
-        let folder = dir.path().join("chunks").join(format!("{:02x}", HANDLE.0 & 0xff));
+        let folder = dir.path().join("chunks").join(format!("{:02x}", (HANDLE.0 >> 8) & 0xff));
         let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap();
         file.metadata().unwrap().blocks() * 512
     };

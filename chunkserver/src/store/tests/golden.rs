@@ -27,7 +27,7 @@ fn dump(bytes: &[u8]) -> String {
 }
 
 fn path() -> std::path::PathBuf {
-    format!("/data/chunks/ef/{HANDLE}.chunk").into()
+    format!("/data/chunks/cd/{HANDLE}.chunk").into()
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::tear::TearFs;
 use super::world::is_off;
 use crate::store::{Flush, Found, Payload, Store, StoreConfig, StoreError};
 
-/// In different folders, and two in one.
+/// Three in one folder, and one in another.
 const HANDLES: [ChunkHandle; 4] =
     [ChunkHandle(1), ChunkHandle(2), ChunkHandle(0x101), ChunkHandle(3)];
 const VERSION: ChunkVersion = ChunkVersion(1);

@@ -17,7 +17,7 @@ const SOURCE: ChunkHandle = ChunkHandle(0x51);
 const FRAME: u64 = 2 * BLOCK_BYTES;
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(format!("/data/chunks/ef/{HANDLE}{name}"))
+    PathBuf::from(format!("/data/chunks/cd/{HANDLE}{name}"))
 }
 
 fn put(store: &Store, handle: ChunkHandle, seed: u64, offset: u64, length: u64) {
