@@ -133,10 +133,10 @@ pub fn write(log: &mut Log, batch: &Batch) -> Result<LogPosition, LogError> {
     log.flush()
 }
 
-/// Appends what the log does not have yet of a batch: the first half of [`write`].
+/// Appends what the log does not have yet of a batch: the first half of [`write()`].
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn append(log: &mut Log, batch: &Batch) -> Result<(), LogError> {
     for (epoch, records) in batch.runs() {
         let taken = log.positions().last;
