@@ -144,7 +144,12 @@ async fn a_failing_disk_is_the_end_and_nothing_is_answered_after_it() {
         client.send(client.create(1)).await;
         let reason = tokio::task::spawn_blocking(move || why.recv().unwrap()).await.unwrap();
         assert!(reason.contains("operation log failed"), "{reason}");
-        assert!(client.replies.try_recv().is_err(), "an answer left after the failure");
+        // On a slow day the segment that cannot be prepared is noticed first: then the create is refused for want of room.
+        let refused = |kind| kind == gfs_types::ErrorKind::Busy;
+        while let Ok((_, reply)) = client.replies.try_recv() {
+            let refusal = reply.result.as_ref().err();
+            assert!(refusal.is_some_and(|error| refused(error.kind)), "{reply:?} left");
+        }
         assert_eq!(client.outbox.open().0, 1);
         let error = client.running.end().await.unwrap_err();
         assert!(error.to_string().contains("operation log"), "{error}");

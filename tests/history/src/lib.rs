@@ -1,7 +1,7 @@
 //! What clients of a cluster saw, and whether one file system could have shown it.
 //!
 //! A *history* is a list of calls and returns in the order of real time: one JSON line each ([`event`],
-//! docs/formats/history.md). [`check`] says whether the calls of the namespace are
+//! docs/formats/history.md). [`check()`] says whether the calls of the namespace are
 //! *linearizable* (META-1): whether every call can be given one instant between its call and its return, such that a file
 //! system that does them one after another ([`namespace`]) gives the same answers. A call whose outcome nobody knows may
 //! have its instant at any time after its call, or never.
