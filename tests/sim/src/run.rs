@@ -1,6 +1,7 @@
 //! One seed, from the first start to the last check.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gfs_types::ids::ChunkHandle;
@@ -13,7 +14,7 @@ use crate::swarm::{Fault, Swarm};
 use crate::world::World;
 
 /// What a seed came to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
@@ -47,7 +48,18 @@ pub fn run(seed: u64, print: bool) -> Outcome {
         Ok(runtime) => runtime,
         Err(error) => panic!("a runtime of one thread, which needs nothing: {error}"),
     };
-    runtime.block_on(run_here(seed, print))
+    or_panicked(seed, || runtime.block_on(run_here(seed, print)))
+}
+
+/// An invariant that panics is a violation like any other: the seed is named, and the next one goes on.
+fn or_panicked(seed: u64, run: impl FnOnce() -> Outcome) -> Outcome {
+    let panicked = match std::panic::catch_unwind(AssertUnwindSafe(run)) {
+        Ok(outcome) => return outcome,
+        Err(panicked) => panicked,
+    };
+    let text = panicked.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    Outcome { seed, violations: vec![format!("panicked: {text}")], ..Outcome::default() }
 }
 
 async fn run_here(seed: u64, print: bool) -> Outcome {
@@ -175,4 +187,17 @@ async fn locate(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_violation_of_its_seed() {
+        let outcome = or_panicked(7, || panic!("mut-4: chunk {} shows too much", 3));
+        assert_eq!(outcome.seed, 7);
+        assert_eq!(outcome.violations, ["panicked: mut-4: chunk 3 shows too much"]);
+        assert!(or_panicked(7, Outcome::default).violations.is_empty());
+    }
 }
