@@ -192,6 +192,10 @@ fn list(fs: &dyn Fs, dir: &Path) -> std::io::Result<Vec<ChunkHandle>> {
             let handle = name.strip_suffix(ENDING).and_then(|name| name.parse().ok());
             match handle {
                 Some(handle) if folder == self::folder(dir, handle) => handles.push(handle),
+                Some(handle) => {
+                    let (path, right) = (folder.join(&name), path(dir, handle));
+                    warn!(path = %path.display(), right = %right.display(), "a chunk file out of its place, not used: move it to its right place if nothing is there, or away");
+                }
                 _ if name.ends_with(ENDING_DAMAGED) => {}
                 _ if name.ends_with(ENDING_NEW) => fs.remove_file(&folder.join(&name))?,
                 _ => warn!(path = %folder.join(&name).display(), "not a chunk file, left alone"),

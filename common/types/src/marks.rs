@@ -1,6 +1,6 @@
 //! Marks on rare paths: a run of tests that never comes by one of them proves nothing about it.
 //!
-//! Each place calls [`hit`]; a run of the simulator tells which were never hit (docs/testing.md). A hit is one store to memory
+//! Each place calls [`hit`]; the simulator's last lines tell which were never hit (docs/testing.md). A hit is one store to memory
 //! that nobody waits for, so marks stay in the program. Nothing ever reads them to decide.
 
 use std::sync::atomic::{AtomicBool, Ordering};

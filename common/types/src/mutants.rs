@@ -1,8 +1,9 @@
-//! Faults put in on purpose. Each takes one rule away, and the tests of the whole must notice.
+//! Faults put in on purpose. Each takes one rule away, so that it can be seen whether the tests of the whole notice.
 //!
 //! A test that has never failed proves little. So rules of the protocols, and mistakes that other systems made, are listed here;
 //! where the code keeps such a rule it asks [`runs`], which is `false` in every ordinary build and leaves nothing in the program. Built with
-//! `--cfg mutants`, each thread can be made to run as one of them, so one build serves all (docs/testing.md).
+//! `--cfg mutants`, each thread can be made to run as one of them, so one build serves all. Nothing chooses one yet: the command that
+//! runs the simulator as each of them is still to come.
 
 /// A list of mutants: the enum, their names, and all of them.
 macro_rules! mutants {

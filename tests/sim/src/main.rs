@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use gfs_sim::{Outcome, SECOND, Swarm, run};
+use gfs_types::marks::{self, Mark};
 
 /// The whole cluster in one process, from a seed.
 #[derive(Parser)]
@@ -59,13 +60,15 @@ fn tell(outcome: &Outcome) {
     );
 }
 
-/// The last line.
+/// The last lines.
 fn sum(outcomes: &[Outcome], began: Instant) -> ExitCode {
     let mut acknowledged: Vec<_> = outcomes.iter().map(|outcome| outcome.acknowledged).collect();
     acknowledged.sort_unstable();
     let simulated = outcomes.iter().map(|outcome| outcome.simulated).sum::<u64>() / SECOND;
     let bad = outcomes.iter().filter(|outcome| !outcome.violations.is_empty()).count();
     let ms = began.elapsed().as_millis().max(1);
+    let never = marks::never_hit();
+    println!("marks: {} of {} hit, not {never:?}", Mark::ALL.len() - never.len(), Mark::ALL.len());
     let stale = outcomes.iter().filter(|outcome| outcome.stale > 0).count();
     println!(
         "{} seeds, {bad} with violations; {simulated} s simulated in {ms} ms: {} times as fast; {} acknowledged at \
