@@ -9,4 +9,7 @@
 
 pub mod build;
 pub mod crd;
+mod place;
+#[cfg(test)]
+mod testing;
 pub mod validate;

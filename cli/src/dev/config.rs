@@ -10,8 +10,7 @@ use std::path::Path;
 use gfs_durable::atomic;
 use gfs_durable::fs::real::RealFs;
 use gfs_types::ByteSize;
-use gfs_types::config::{ChunkserverConfig, ListenConfig, LogFormat, MasterConfig};
-use gfs_types::limits;
+use gfs_types::config::{ChunkserverConfig, ListenConfig, MasterConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -79,19 +78,7 @@ pub(crate) fn is_free(address: &str) -> bool {
 }
 
 fn new_master(plan: &Plan) -> MasterConfig {
-    MasterConfig {
-        dir: String::new(),
-        net: new_net(),
-        format: None,
-        chunk_size: plan.chunk_size,
-        replication: limits::REPLICATION_DEFAULT,
-        lease: limits::LEASE_MS,
-        heartbeat: limits::HEARTBEAT_MS,
-        trash_grace: limits::TRASH_GRACE_MS,
-        log_segment_size: ByteSize(limits::LOG_SEGMENT_BYTES),
-        reserve: ByteSize(limits::MASTER_RESERVE_BYTES),
-        log_format: LogFormat::Text,
-    }
+    MasterConfig { chunk_size: plan.chunk_size, ..MasterConfig::new(String::new(), new_net()) }
 }
 
 fn new_chunkserver(role: Role) -> Result<ChunkserverConfig> {
@@ -99,16 +86,8 @@ fn new_chunkserver(role: Role) -> Result<ChunkserverConfig> {
     let topology = format!("local/{role}/d1")
         .parse()
         .map_err(|error| Failure::new(format!("topology of {role}: {error}")))?;
-    Ok(ChunkserverConfig {
-        dir: String::new(),
-        net: new_net(),
-        masters: Vec::new(),
-        cluster: None,
-        topology,
-        reserve: RESERVE,
-        push_buffer: ByteSize(limits::PUSHED_BYTES_MAX),
-        log_format: LogFormat::Text,
-    })
+    let plain = ChunkserverConfig::new(String::new(), new_net(), Vec::new());
+    Ok(ChunkserverConfig { topology, reserve: RESERVE, ..plain })
 }
 
 fn new_net() -> ListenConfig {

@@ -149,6 +149,24 @@ impl ListenConfig {
 }
 
 impl MasterConfig {
+    /// What a file says that names nothing but these.
+    #[must_use]
+    pub fn new(dir: String, net: ListenConfig) -> Self {
+        Self {
+            dir,
+            net,
+            format: None,
+            chunk_size: default_chunk_bytes(),
+            replication: default_replication(),
+            lease: default_lease(),
+            heartbeat: default_heartbeat(),
+            trash_grace: default_trash_grace(),
+            log_segment_size: default_segment(),
+            reserve: default_master_reserve(),
+            log_format: LogFormat::default(),
+        }
+    }
+
     /// Checks what the parser cannot.
     ///
     /// # Errors
@@ -162,26 +180,45 @@ impl MasterConfig {
                 reason: error.to_string(),
             }
         })?;
-        range("replication", u64::from(self.replication), 1, u64::from(limits::REPLICATION_MAX))?;
-        range("lease", self.lease.0, 100, 600_000)?;
-        range("heartbeat", self.heartbeat.0, 10, self.lease.0 / 2)?;
-        range("log_segment_size", self.log_segment_size.0, 2 << 20, 1 << 30)
+        range("replication", self.replication, 1, limits::REPLICATION_MAX)?;
+        range("lease", self.lease, DurationMs(100), DurationMs(600_000))?;
+        range("heartbeat", self.heartbeat, DurationMs(10), DurationMs(self.lease.0 / 2))?;
+        range("log_segment_size", self.log_segment_size, ByteSize(2 << 20), ByteSize(1 << 30))
     }
 }
 
 impl ChunkserverConfig {
+    /// What a file says that names nothing but these.
+    #[must_use]
+    pub fn new(dir: String, net: ListenConfig, masters: Vec<String>) -> Self {
+        Self {
+            dir,
+            net,
+            masters,
+            cluster: None,
+            topology: Topology::default(),
+            reserve: default_reserve(),
+            push_buffer: default_pushed(),
+            log_format: LogFormat::default(),
+        }
+    }
+
     /// Checks what the parser cannot.
     ///
     /// # Errors
     /// The key that is wrong, and what to write.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.net.validate()?;
-        range("masters (how many)", self.masters.len() as u64, 1, 16)?;
-        range("push_buffer", self.push_buffer.0, 4 * limits::FRAME_BYTES_MAX, 64 << 30)
+        range("masters (how many)", self.masters.len(), 1, 16)?;
+        let (least, most) = (ByteSize(4 * limits::FRAME_BYTES_MAX), ByteSize(64 << 30));
+        range("push_buffer", self.push_buffer, least, most)
     }
 }
 
-fn range(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+fn range<T>(key: &'static str, value: T, min: T, max: T) -> Result<(), ConfigError>
+where
+    T: Copy + PartialOrd + std::fmt::Display,
+{
     if (min..=max).contains(&value) {
         return Ok(());
     }
@@ -227,6 +264,31 @@ mod tests {
             http_listen: "127.0.0.1:0".to_owned(),
             advertise: None,
         }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_told_with_its_unit() {
+        let plain = MasterConfig::new("d".to_owned(), net("127.0.0.1:0"));
+        assert_eq!(plain.validate(), Ok(()));
+        let slow = MasterConfig { heartbeat: DurationMs(5_001), ..plain };
+        let error = slow.validate().expect_err("slower than half a lease").to_string();
+        assert_eq!(error, "`heartbeat` is 5001ms: from 10ms to 5s is allowed");
+    }
+
+    #[test]
+    fn a_configuration_made_here_is_that_of_the_shortest_file() {
+        let text = "dir: d\nnet:\n  listen: h:1\n  http_listen: h:2\n";
+        let net = || ListenConfig {
+            listen: "h:1".to_owned(),
+            http_listen: "h:2".to_owned(),
+            advertise: None,
+        };
+        let master: MasterConfig = serde_yaml::from_str(text).unwrap();
+        assert_eq!(master, MasterConfig::new("d".to_owned(), net()));
+        let masters = vec!["m:7400".to_owned()];
+        let text = format!("{text}masters: [m:7400]\n");
+        let chunkserver: ChunkserverConfig = serde_yaml::from_str(&text).unwrap();
+        assert_eq!(chunkserver, ChunkserverConfig::new("d".to_owned(), net(), masters));
     }
 
     #[test]

@@ -6,16 +6,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::parts::{LogFormat, Resources, Scheduling, Storage};
-use super::{rules, schema};
-
-/// Most chunkservers of a cluster.
-pub(crate) const REPLICAS_MAX: i32 = 1000;
-/// Most failure domains of a cluster.
-pub(crate) const DOMAINS_MAX: usize = 16;
-/// Characters of a domain's name.
-pub(crate) const DOMAIN_NAME_CHARACTERS_MAX: usize = 15;
-/// Largest weight of a domain.
-pub(crate) const WEIGHT_MAX: i32 = 100;
+use super::{limits, rules, schema};
 
 /// The chunkservers.
 #[derive(Debug, Clone, PartialEq, KubeSchema, Serialize, Deserialize)]
@@ -23,12 +14,12 @@ pub(crate) const WEIGHT_MAX: i32 = 100;
 pub struct ChunkserversSpec {
     /// How many, over all failure domains.
     #[serde(default = "default_replicas")]
-    #[schemars(range(min = 1, max = REPLICAS_MAX))]
+    #[schemars(range(min = 1, max = limits::CHUNKSERVERS_MAX))]
     #[x_kube(validation = rules::no_fewer_chunkservers())]
     pub replicas: i32,
     /// Failure domains: each has a StatefulSet of its own, and its share of the chunkservers.
     #[serde(default = "default_domains")]
-    #[schemars(length(min = 1, max = DOMAINS_MAX))]
+    #[schemars(length(min = 1, max = limits::DOMAINS_MAX))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["name".to_owned()]),
         validation = rules::fixed("spec.chunkservers.domains", "a chunkserver does not change its domain")
@@ -36,7 +27,10 @@ pub struct ChunkserversSpec {
     pub domains: Vec<Domain>,
     /// The volume of each: chunks.
     #[serde(default = "default_storage")]
-    #[x_kube(validation = rules::fixed("spec.chunkservers.storage", "volumes do not grow yet"))]
+    #[x_kube(
+        validation = rules::volume("spec.chunkservers.storage"),
+        validation = rules::fixed("spec.chunkservers.storage", "volumes do not grow yet")
+    )]
     pub storage: Storage,
     /// What each container asks for and may use.
     #[serde(default)]
@@ -67,12 +61,12 @@ impl Default for ChunkserversSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Domain {
     /// Its name: lower-case letters, digits and `-`.
-    #[schemars(length(min = 1, max = DOMAIN_NAME_CHARACTERS_MAX))]
+    #[schemars(length(min = 1, max = limits::DOMAIN_NAME_CHARACTERS_MAX))]
     #[x_kube(validation = rules::domain_name())]
     pub name: String,
     /// Its share: a domain with 2 gets twice the chunkservers of one with 1.
     #[serde(default = "default_weight")]
-    #[schemars(range(min = 1, max = WEIGHT_MAX))]
+    #[schemars(range(min = 1, max = limits::WEIGHT_MAX))]
     pub weight: i32,
     /// Labels of its nodes, beside those of `scheduling`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

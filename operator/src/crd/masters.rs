@@ -12,7 +12,10 @@ use super::rules;
 pub struct MastersSpec {
     /// Its volume: operation log and checkpoints.
     #[serde(default = "default_storage")]
-    #[x_kube(validation = rules::fixed("spec.masters.storage", "volumes do not grow yet"))]
+    #[x_kube(
+        validation = rules::volume("spec.masters.storage"),
+        validation = rules::fixed("spec.masters.storage", "volumes do not grow yet")
+    )]
     pub storage: Storage,
     /// What its container asks for and may use.
     #[serde(default)]

@@ -10,14 +10,16 @@
 
 mod chunkservers;
 mod definition;
+pub(crate) mod limits;
 mod masters;
 mod network_policy;
 mod parts;
 mod rules;
 mod schema;
 mod status;
+#[cfg(test)]
+mod tests;
 
-use gfs_types::limits;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,8 +35,6 @@ pub use status::{ChunkserversStatus, GfsClusterStatus, MastersStatus};
 pub const DELETION_CONFIRMATION: &str = "yes-delete-data";
 /// With the value `true` no child of the cluster is written; the status still is.
 pub const PAUSED_ANNOTATION: &str = "gfs.rs/paused";
-/// Characters of a cluster's name: with the longest name of a domain and the hash of a revision it still is a label.
-pub const NAME_CHARACTERS_MAX: usize = 30;
 
 /// A Google File System: a master, chunkservers, and what they need.
 #[derive(Debug, Clone, PartialEq, CustomResource, KubeSchema, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ pub struct GfsClusterSpec {
 pub struct ReplicationSpec {
     /// Replicas of each chunk of a file that does not ask for another number.
     #[serde(default = "default_factor")]
-    #[schemars(range(min = 1, max = limits::REPLICATION_MAX))]
+    #[schemars(range(min = 1, max = gfs_types::limits::REPLICATION_MAX))]
     pub factor: i32,
 }
 
@@ -142,9 +142,9 @@ pub enum DeletionPolicy {
 }
 
 fn default_chunk_size() -> String {
-    gfs_types::ByteSize(limits::CHUNK_BYTES_DEFAULT).to_string()
+    gfs_types::ByteSize(gfs_types::limits::CHUNK_BYTES_DEFAULT).to_string()
 }
 
 fn default_factor() -> i32 {
-    i32::from(limits::REPLICATION_DEFAULT)
+    i32::from(gfs_types::limits::REPLICATION_DEFAULT)
 }

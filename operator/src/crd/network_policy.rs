@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema;
+
 /// Who may connect.
 #[derive(Debug, Clone, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -13,6 +15,7 @@ pub struct NetworkPolicySpec {
     pub enabled: bool,
     /// Namespaces whose pods may be clients. Left out: only the cluster's own namespace. `{}`: every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::label_selector")]
     pub client_namespace_selector: Option<LabelSelector>,
 }
 

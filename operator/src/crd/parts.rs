@@ -11,12 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::{rules, schema};
 
 /// A volume of each pod.
-#[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
     /// How large, as 100Gi.
     #[schemars(length(max = 32))]
-    #[x_kube(validation = rules::quantity())]
     pub size: String,
     /// The storage class; the default one of the Kubernetes cluster when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +53,7 @@ pub struct Scheduling {
     pub node_selector: BTreeMap<String, String>,
     /// Taints of nodes that do not keep the pods away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(schema_with = "schema::tolerations")]
     pub tolerations: Vec<Toleration>,
     /// The priority class of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]

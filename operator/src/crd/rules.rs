@@ -9,10 +9,10 @@ fn rule(rule: impl Into<String>, message: impl Into<String>) -> Rule {
 /// Of the whole object.
 pub(super) fn name_is_short() -> Rule {
     rule(
-        format!("self.metadata.name.size() <= {}", super::NAME_CHARACTERS_MAX),
+        format!("self.metadata.name.size() <= {}", super::limits::NAME_CHARACTERS_MAX),
         format!(
             "metadata.name: at most {} characters, or the names of its pods get too long",
-            super::NAME_CHARACTERS_MAX
+            super::limits::NAME_CHARACTERS_MAX
         ),
     )
 }
@@ -83,12 +83,11 @@ pub(super) fn domain_name() -> Rule {
     )
 }
 
-/// Of the size of a volume.
-pub(super) fn quantity() -> Rule {
-    rule(
-        "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
-        "storage.size: write a quantity above 0, for example 100Gi",
-    )
+/// Of a volume.
+pub(super) fn volume(field: &str) -> Rule {
+    let text = format!("{field}.size: write a quantity above 0, for example 100Gi");
+    rule("isQuantity(self.size) && quantity(self.size).isGreaterThan(quantity('0'))", text)
+        .field_path(".size")
 }
 
 /// Of a duration as the servers' configuration has it.

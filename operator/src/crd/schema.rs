@@ -1,13 +1,17 @@
-//! Schemas of what has no type with one of its own: maps, with their bounds.
+//! Schemas of what is of Kubernetes' own types, with bounds and choices that those do not have.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// Labels of nodes.
+const LABELS_MAX: u32 = 16;
+const LABEL_VALUE_CHARACTERS_MAX: u32 = 63;
+const LABEL_KEY_CHARACTERS_MAX: u32 = 317;
+
+/// Labels that a node must have.
 pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "maxProperties": 16,
-        "additionalProperties": { "type": "string", "maxLength": 63 },
+        "maxProperties": LABELS_MAX,
+        "additionalProperties": { "type": "string", "maxLength": LABEL_VALUE_CHARACTERS_MAX },
     })
 }
 
@@ -16,6 +20,62 @@ pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 8,
-        "additionalProperties": { "x-kubernetes-int-or-string": true },
+        "additionalProperties": {
+            "anyOf": [{ "type": "integer" }, { "type": "string" }],
+            "maxLength": 32,
+            "x-kubernetes-int-or-string": true,
+        },
+    })
+}
+
+/// Taints of nodes that do not keep the pods away.
+pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "x-kubernetes-list-type": "atomic",
+        "items": {
+            "type": "object",
+            "properties": {
+                "key": { "type": "string", "maxLength": LABEL_KEY_CHARACTERS_MAX },
+                "operator": { "type": "string", "enum": ["Exists", "Equal"] },
+                "value": { "type": "string", "maxLength": LABEL_VALUE_CHARACTERS_MAX },
+                "effect": { "type": "string", "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"] },
+                "tolerationSeconds": { "type": "integer", "format": "int64" },
+            },
+        },
+    })
+}
+
+/// Which namespaces, by their labels.
+pub(super) fn label_selector(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-map-type": "atomic",
+        "properties": {
+            "matchLabels": labels(generator),
+            "matchExpressions": {
+                "type": "array",
+                "maxItems": LABELS_MAX,
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": { "type": "string", "maxLength": LABEL_KEY_CHARACTERS_MAX },
+                        "operator": {
+                            "type": "string",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "type": "array",
+                            "maxItems": LABELS_MAX,
+                            "x-kubernetes-list-type": "atomic",
+                            "items": { "type": "string", "maxLength": LABEL_VALUE_CHARACTERS_MAX },
+                        },
+                    },
+                },
+            },
+        },
     })
 }

@@ -1,0 +1,12 @@
+//! Bounds of the resource, for its schema and for [`crate::validate`].
+
+/// Characters of a cluster's name: with the longest name of a domain and the hash of a revision it still is a label.
+pub(crate) const NAME_CHARACTERS_MAX: usize = 30;
+/// Most chunkservers of a cluster: tests of the system have seen some dozen, and each is a stream to the one master.
+pub(crate) const CHUNKSERVERS_MAX: i32 = 1000;
+/// Most failure domains of a cluster: each is a StatefulSet.
+pub(crate) const DOMAINS_MAX: usize = 16;
+/// Characters of a domain's name.
+pub(crate) const DOMAIN_NAME_CHARACTERS_MAX: usize = 15;
+/// Largest weight of a domain.
+pub(crate) const WEIGHT_MAX: i32 = 100;
