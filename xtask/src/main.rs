@@ -4,6 +4,7 @@
 //! crates, so that it still runs when they do not compile.
 
 mod bench;
+mod crds;
 mod fix;
 mod process;
 mod sim;
@@ -68,6 +69,9 @@ enum Task {
     /// Check the rules of the tree that no compiler knows: sizes, dependency direction, links, names
     #[command(after_help = "Examples:\n  cargo xtask tidy\n  cargo xtask tidy --list")]
     Tidy(tidy::Options),
+    /// Write the definitions of the Kubernetes resources, from the code of the operator
+    #[command(after_help = "Example:\n  cargo xtask crds && git diff crds")]
+    Crds,
     /// Rewrite what can be rewritten: formatting, and the lints that know their own remedy
     #[command(after_help = "Example:\n  cargo xtask fix && git diff")]
     Fix,
@@ -93,6 +97,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         Task::Sim(options) => sim::run_seeds(&workspace, options),
         Task::Bench(options) => bench::run(&workspace, options),
         Task::Tidy(options) => tidy::run(&workspace, options),
+        Task::Crds => crds::write(&workspace),
         Task::Fix => fix::run_all(&workspace),
     }
 }
