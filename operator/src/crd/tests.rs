@@ -54,6 +54,27 @@ fn everything_that_can_grow_is_bounded() {
 }
 
 #[test]
+fn the_page_of_the_resource_tells_of_every_field_and_its_default() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/gfscluster.md");
+    let page = std::fs::read_to_string(page).expect("docs/ is there");
+    let schema = schema();
+    walk("", &schema["properties"]["spec"], &mut |path, schema| {
+        let foreign = path.contains("olerations") || path.contains("Selector");
+        let is_leaf = schema.get("properties").is_none() && schema.get("items").is_none();
+        let name = path.trim_start_matches('.');
+        if !is_leaf || foreign || name.ends_with("[]") {
+            return;
+        }
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("no row for `{name}`"));
+        if let Some(default) = schema.get("default") {
+            let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+            assert!(row.contains(&format!("| `{default}` |")), "{name}: {default}\n{row}");
+        }
+    });
+}
+
+#[test]
 fn the_api_server_fills_in_what_the_code_takes_for_left_out() {
     let filled = kube_cel::apply_defaults(&schema(), &object(json!({})))["spec"].clone();
     let filled: GfsClusterSpec = serde_json::from_value(filled).unwrap();

@@ -13,7 +13,7 @@ mod label;
 mod names;
 mod parts;
 mod problem;
-mod quantity;
+pub(crate) mod quantity;
 #[cfg(test)]
 mod tests;
 

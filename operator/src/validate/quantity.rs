@@ -1,7 +1,7 @@
 //! Quantities of Kubernetes: `500m`, `2Gi`, `1e3`.
 
 /// The value in thousandths, rounded up; `None` for what is no quantity, is negative or too large.
-pub(super) fn thousandths(text: &str) -> Option<u128> {
+pub(crate) fn thousandths(text: &str) -> Option<u128> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
