@@ -23,17 +23,17 @@ pub(super) fn all(cluster: &ValidatedCluster) -> Vec<NetworkPolicy> {
 }
 
 fn of(cluster: &ValidatedCluster, policy: &ValidatedNetworkPolicy) -> NetworkPolicy {
-    let servers = vec![pods(cluster.instance_labels())];
+    let servers = pods(cluster.instance_labels());
     let protocols = [place::MASTER_PORT, place::CHUNKSERVER_PORT];
     let http = [place::MASTER_HTTP_PORT, place::CHUNKSERVER_HTTP_PORT];
     let mut ingress = vec![
-        rule(Some(servers), &protocols),
-        rule(Some(vec![clients(policy)]), &protocols),
-        // Probes come from the nodes, and whoever gathers metrics from anywhere.
-        rule(None, &http),
+        rule(servers, &protocols),
+        rule(clients(policy), &protocols),
+        // Metrics are gathered from some namespace; probes come from the pod's own node, which is always let in.
+        rule(all_pods(), &http),
     ];
     if let Some(namespace) = &policy.operator_namespace {
-        ingress.push(rule(Some(vec![operator(namespace)]), &[place::MASTER_PORT]));
+        ingress.push(rule(operator(namespace), &[place::MASTER_PORT]));
     }
     NetworkPolicy {
         metadata: meta::child(cluster, cluster.name().to_owned(), None),
@@ -68,6 +68,14 @@ fn operator(namespace: &str) -> NetworkPolicyPeer {
     }
 }
 
+/// Pods of every namespace, but nobody from outside.
+fn all_pods() -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector::default()),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
 /// Pods of the cluster's own namespace.
 fn pods(labels: BTreeMap<String, String>) -> NetworkPolicyPeer {
     NetworkPolicyPeer { pod_selector: Some(matching(labels)), ..NetworkPolicyPeer::default() }
@@ -78,12 +86,14 @@ fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
     LabelSelector { match_labels, match_expressions: None }
 }
 
-/// From anywhere when `from` is none.
-fn rule(from: Option<Vec<NetworkPolicyPeer>>, ports: &[u16]) -> NetworkPolicyIngressRule {
+fn rule(from: NetworkPolicyPeer, ports: &[u16]) -> NetworkPolicyIngressRule {
     let port = |port: &u16| NetworkPolicyPort {
         port: Some(IntOrString::Int(i32::from(*port))),
         protocol: Some("TCP".to_owned()),
         end_port: None,
     };
-    NetworkPolicyIngressRule { from, ports: Some(ports.iter().map(port).collect()) }
+    NetworkPolicyIngressRule {
+        from: Some(vec![from]),
+        ports: Some(ports.iter().map(port).collect()),
+    }
 }

@@ -384,7 +384,7 @@ fn lets_in(
     policy.ingress.iter().flatten().any(|rule| {
         let ports = rule.ports.iter().flatten();
         let port = ports.into_iter().any(|found| found.port == Some(IntOrString::Int(port)));
-        let from = rule.from.as_ref().is_none_or(|peers| {
+        let from = rule.from.as_ref().is_some_and(|peers| {
             peers.iter().any(|peer| {
                 let labels = |selector: &Option<
                     k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector,

@@ -158,6 +158,38 @@ fn a_node_cannot_be_in_two_places() {
 }
 
 #[test]
+fn domains_have_limits() {
+    let of = |replicas: i32, domains: &[(String, i32)]| {
+        let domains: Vec<_> = domains
+            .iter()
+            .map(|(name, weight)| format!("{{name: {name}, weight: {weight}}}"))
+            .collect();
+        format!("{{chunkservers: {{replicas: {replicas}, domains: [{}]}}}}", domains.join(", "))
+    };
+    let some = |count: i32| -> Vec<_> { (0..count).map(|i| (format!("d{i}"), 1)).collect() };
+    assert_eq!(validated(&of(1000, &some(16))).chunkservers(), 1000);
+    assert_refused(&of(1001, &some(1)), "spec.chunkservers.replicas", "from 1 to 1000");
+    assert_refused(&of(3, &some(17)), "spec.chunkservers.domains", "from 1 to 16");
+    assert_refused(&of(3, &[]), "spec.chunkservers.domains", "from 1 to 16");
+    validated(&of(3, &[("a".repeat(15), 100)]));
+    let long = "a".repeat(16);
+    let at = format!("spec.chunkservers.domains[{long}].name");
+    assert_refused(&of(3, &[(long, 1)]), &at, "at most 15");
+    assert_refused(&of(3, &[("a".to_owned(), 101)]), "spec.chunkservers.domains[a].weight", "100");
+}
+
+#[test]
+fn names_of_pods_are_labels_even_the_longest() {
+    let mut cluster =
+        manifest(&format!("{{chunkservers: {{domains: [{{name: {}}}]}}}}", "b".repeat(15)));
+    cluster.metadata.name = Some("a".repeat(30));
+    let cluster = validate(&cluster, &defaults()).unwrap();
+    // The StatefulSet controller adds a hyphen and a hash of ten characters, and makes a label of it.
+    let revision = format!("{}-{}", cluster.domain_name(&cluster.domains()[0]), "0".repeat(10));
+    assert_eq!(revision.len(), 63);
+}
+
+#[test]
 fn the_order_of_domains_means_nothing() {
     let shares = |cluster: &ValidatedCluster| -> Vec<_> {
         let domains = cluster.domains().iter();
