@@ -5,7 +5,9 @@
 
 mod bench;
 mod crds;
+mod cluster;
 mod fix;
+mod image;
 mod process;
 mod sim;
 mod soak;
@@ -35,7 +37,7 @@ struct Arguments {
 enum Task {
     /// Run everything that must pass before a change lands; CI runs exactly this
     #[command(after_help = "Examples:\n  cargo xtask test                 everything\n  \
-        cargo xtask test --fast          without deny, docs, cluster, readme\n  \
+        cargo xtask test --fast          without deny, docs, cluster, kubernetes, readme\n  \
         cargo xtask test --only clippy   one step\n  \
         cargo xtask test --list          the steps, and what each does")]
     Test(test::Options),
@@ -66,6 +68,18 @@ enum Task {
         nothing else. Everything it starts has ended, and its folder is gone, when it returns."
     )]
     Bench(bench::Options),
+    /// Start, break and end a real Kubernetes on this machine, made for the tests
+    #[command(
+        after_help = "Example:\n  cargo xtask cluster up && eval \"$(cargo xtask cluster env)\" && kubectl get nodes\n\n\
+        Every command has a --help of its own; tests/kubernetes/README.md says what is in the cluster."
+    )]
+    Cluster(cluster::Options),
+    /// Build the container image of GFS from the programs that the tests run
+    #[command(
+        after_help = "Examples:\n  cargo xtask image                  made of Debian's packages, without a registry\n  \
+        cargo xtask image --base gcr.io/distroless/cc-debian12 --out gfs.tar"
+    )]
+    Image(image::Options),
     /// Check the rules of the tree that no compiler knows: sizes, dependency direction, links, names
     #[command(after_help = "Examples:\n  cargo xtask tidy\n  cargo xtask tidy --list")]
     Tidy(tidy::Options),
@@ -96,6 +110,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         Task::Soak(options) => soak::run(&workspace, options),
         Task::Sim(options) => sim::run_seeds(&workspace, options),
         Task::Bench(options) => bench::run(&workspace, options),
+        Task::Cluster(options) => cluster::run_action(&workspace, options),
+        Task::Image(options) => image::run_build(&workspace, options),
         Task::Tidy(options) => tidy::run(&workspace, options),
         Task::Crds => crds::write(&workspace),
         Task::Fix => fix::run_all(&workspace),

@@ -1,9 +1,10 @@
 //! `cargo xtask test`: the steps in order, each with its name, its time and what it counted.
 
 mod deny;
+mod kubernetes;
 mod report;
 mod steps;
-mod tools;
+pub(crate) mod tools;
 
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ pub(crate) struct Options {
     /// Name the steps and what each does, and run none
     #[arg(long)]
     list: bool,
-    /// Skip the slow steps: deny, docs, cluster and readme
+    /// Skip the slow steps: deny, docs, cluster, kubernetes and readme
     #[arg(long, conflicts_with = "only")]
     fast: bool,
 }
@@ -74,7 +75,7 @@ fn run_step(workspace: &Workspace, step: &Step, fast: bool) -> Tally {
 
 fn list() {
     for step in &STEPS {
-        println!("{:<8} {}", step.name, step.about);
+        println!("{:<10} {}", step.name, step.about);
     }
 }
 

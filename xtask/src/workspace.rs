@@ -24,11 +24,21 @@ pub(crate) struct Metadata {
 }
 
 /// One package, of the workspace or from outside.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Package {
     pub(crate) id: String,
     pub(crate) name: String,
+    pub(crate) version: String,
     pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// Something a package is built into.
+#[derive(Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
 }
 
 /// One line of a package's dependency tables.
@@ -63,6 +73,25 @@ pub(crate) struct Edge {
 #[derive(Deserialize)]
 pub(crate) struct EdgeKind {
     pub(crate) kind: Option<String>,
+}
+
+impl Metadata {
+    /// The version of one of our packages.
+    pub(crate) fn version_of(&self, name: &str) -> Result<&str> {
+        let package = self.packages.iter().find(|package| package.name == name);
+        Ok(&package.with_context(|| format!("there is no package {name}"))?.version)
+    }
+
+    /// The names of all targets of `tests` folders of the workspace.
+    pub(crate) fn test_targets(&self) -> Vec<&str> {
+        let ours =
+            self.packages.iter().filter(|package| self.workspace_members.contains(&package.id));
+        let targets = ours.flat_map(|package| &package.targets);
+        targets
+            .filter(|target| target.kind == ["test"])
+            .map(|target| target.name.as_str())
+            .collect()
+    }
 }
 
 impl Workspace {

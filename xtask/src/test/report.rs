@@ -118,12 +118,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<8} {:>7} {:>7} {:>8} {:>9}",
+            "{:<10} {:>7} {:>7} {:>8} {:>9}",
             "step", "passed", "failed", "skipped", "seconds"
         )?;
         for (name, tally, seconds) in &self.steps {
             let Tally { passed, failed, skipped, .. } = tally;
-            writeln!(f, "{name:<8} {passed:>7} {failed:>7} {skipped:>8} {seconds:>9.1}")?;
+            writeln!(f, "{name:<10} {passed:>7} {failed:>7} {skipped:>8} {seconds:>9.1}")?;
         }
         for (name, tally, _) in &self.steps {
             for note in &tally.notes {

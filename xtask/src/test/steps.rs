@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::report::Tally;
 use super::tools::{CLIPPY, GIT, RUSTFMT, Tool};
-use super::{deny, tools};
+use super::{deny, kubernetes, tools};
 use crate::process::{cargo, run, run_watched};
 use crate::tidy;
 use crate::workspace::Workspace;
@@ -25,7 +25,7 @@ pub(crate) struct Step {
 }
 
 /// Every step there is.
-pub(crate) const STEPS: [Step; 9] = [
+pub(crate) const STEPS: [Step; 10] = [
     Step {
         name: "install",
         about: "the tools the other steps need, installed where that can be done",
@@ -83,6 +83,13 @@ pub(crate) const STEPS: [Step; 9] = [
         run: cluster,
     },
     Step {
+        name: "kubernetes",
+        about: "the whole system on a real Kubernetes of three nodes, made here or named by KUBECONFIG",
+        slow: true,
+        needs: &[],
+        run: kubernetes::run_suite,
+    },
+    Step {
         name: "readme",
         about: "the first command of README.md: a real file goes in, comes out, and is compared",
         slow: true,
@@ -133,8 +140,10 @@ fn cluster(workspace: &Workspace) -> Result<Tally> {
     let Some(gfs) = program_under_test(workspace)? else {
         return Ok(Tally::failed("the program gfs does not build: see above"));
     };
-    let mut whole = cargo_test(workspace, &["--test", "*"]);
-    whole.env("GFS_BIN", gfs);
+    let metadata = workspace.metadata()?;
+    let targets = metadata.test_targets().into_iter().filter(|target| *target != kubernetes::SUITE);
+    let mut whole = cargo_test(workspace, &[]);
+    whole.args(targets.flat_map(|target| ["--test", target])).env("GFS_BIN", gfs);
     tests(&mut [whole])
 }
 
@@ -156,7 +165,7 @@ pub(crate) fn cargo_test(workspace: &Workspace, targets: &[&str]) -> Command {
 }
 
 /// Runs tests, one command after another, and counts them together.
-fn tests(commands: &mut [Command]) -> Result<Tally> {
+pub(super) fn tests(commands: &mut [Command]) -> Result<Tally> {
     let mut sum = Tally::default();
     for command in commands {
         let mut tally = Tally::default();

@@ -31,7 +31,41 @@ pub(crate) const CLIPPY: Tool =
 const IP: Tool = Tool { probe: &["ip", "-Version"], source: Source::Debian("iproute2") };
 const NFT: Tool = Tool { probe: &["nft", "--version"], source: Source::Debian("nftables") };
 
-const TOOLS: [&Tool; 5] = [&GIT, &RUSTFMT, &CLIPPY, &IP, &NFT];
+/// A Kubernetes of one's own is built by Go; an older one than it needs will do, since it fetches another.
+const GO: Tool = Tool { probe: &["go", "version"], source: Source::Debian("golang-go") };
+const RUNC: Tool = Tool { probe: &["runc", "--version"], source: Source::Debian("runc") };
+const IPTABLES: Tool =
+    Tool { probe: &["iptables", "--version"], source: Source::Debian("iptables") };
+const CONNTRACK: Tool =
+    Tool { probe: &["conntrack", "--version"], source: Source::Debian("conntrack") };
+const OPENSSL: Tool = Tool { probe: &["openssl", "version"], source: Source::Debian("openssl") };
+const PROCPS: Tool = Tool { probe: &["sysctl", "--version"], source: Source::Debian("procps") };
+const BUSYBOX: Tool =
+    Tool { probe: &["busybox", "true"], source: Source::Debian("busybox-static") };
+/// Images are built by these two.
+const BUILDAH: Tool = Tool { probe: &["buildah", "--version"], source: Source::Debian("buildah") };
+const MMDEBSTRAP: Tool =
+    Tool { probe: &["mmdebstrap", "--version"], source: Source::Debian("mmdebstrap") };
+
+/// What `cargo xtask cluster` and `cargo xtask image` need.
+pub(crate) const KUBERNETES: [&Tool; 11] = [
+    &GO,
+    &RUNC,
+    &IP,
+    &NFT,
+    &IPTABLES,
+    &CONNTRACK,
+    &OPENSSL,
+    &PROCPS,
+    &BUSYBOX,
+    &BUILDAH,
+    &MMDEBSTRAP,
+];
+
+/// All there are.
+fn tools() -> Vec<&'static Tool> {
+    [&[&GIT, &RUSTFMT, &CLIPPY], &KUBERNETES[..]].concat()
+}
 
 impl Tool {
     fn here(&self) -> bool {
@@ -67,14 +101,15 @@ impl Tool {
 
 /// Installs what is missing where that is possible, and says so; elsewhere names the commands.
 pub(crate) fn install() -> Tally {
-    for tool in TOOLS {
+    let tools = tools();
+    for tool in &tools {
         match (tool.here(), tool.installable()) {
             (true, _) => println!("{}: here", tool.name()),
             (false, true) => install_one(tool),
             (false, false) => println!("{}: missing, and cannot be installed here", tool.name()),
         }
     }
-    let lacking = lacking(&TOOLS);
+    let lacking = lacking(&tools);
     if lacking.is_empty() { Tally::passed() } else { Tally::skipped(lacking.join("; ")) }
 }
 
@@ -106,7 +141,7 @@ fn how_to(tool: &Tool) -> String {
     format!("{} is missing; install it with: {}{elsewhere}", tool.name(), lines.join(" && "))
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 

@@ -207,7 +207,7 @@ mod tests {
             .iter()
             .map(|name| Dependency { name: (*name).to_owned(), kind: None })
             .collect();
-        Package { id: name.to_owned(), name: name.to_owned(), dependencies }
+        Package { id: name.to_owned(), name: name.to_owned(), dependencies, ..Package::default() }
     }
 
     #[test]
