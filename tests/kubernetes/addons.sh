@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # addons.sh: names (CoreDNS) and volumes (a StorageClass `local-path`), and waits until nodes and names are ready.
 source "$(dirname "$0")/common.sh"
-use_slot "$(cat "$RUN/slot")"
+use_own_slot
 export KUBECONFIG=$RUN/admin.conf; kubectl() { "${clean[@]}" "KUBECONFIG=$KUBECONFIG" "$BIN/kubectl" "$@"; }
 
 sed "s/@DNS@/$dns/" "$here/addons.yaml" | kubectl apply -f - >/dev/null

@@ -20,6 +20,10 @@ use_slot() { # SLOT
   kubernetes_service=198.18.$((part + 12)).1
   dns=198.18.$((part + 12)).10
 }
+use_own_slot() {
+  [ -f "$RUN/slot" ] || { echo "no cluster is up: start one with cargo xtask cluster up" >&2; exit 1; }
+  use_slot "$(cat "$RUN/slot")"
+}
 node_address() { echo "198.18.$part.1$1"; }      # of node NUMBER, 1 to 9
 pods_of() { echo "198.18.$((part + $1)).0/24"; }
 
@@ -31,13 +35,14 @@ clean=(env -i "PATH=$BIN:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin
 start() { # NAME COMMAND...: in the cgroup of that name, its words in NAME.log
   local what=$1; shift
   (join_cgroup "$what"; cd "$RUN"; exec "${clean[@]}" setsid "$@") >>"$RUN/${what//\//-}.log" 2>&1 </dev/null &
+  until [ -n "$(processes "$what")" ]; do kill -0 $! 2>/dev/null || return 1; sleep 0.02; done   # whoever asks now finds it
 }
 started() { # NAME COMMAND...: waits until the command succeeds
   local what=$1 try; shift
   for try in $(seq 300); do
     "$@" >/dev/null 2>&1 && return
     sleep 0.2
-    [ "$try" -lt 10 ] || [ -n "$(processes "$what")" ] || break
+    [ -n "$(processes "$what")" ] || break
   done
   echo "$what did not come up; the end of $RUN/${what//\//-}.log:" >&2; tail -n 20 "$RUN/${what//\//-}.log" >&2; return 1
 }

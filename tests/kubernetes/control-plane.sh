@@ -31,8 +31,15 @@ make_certificates() {
   kubeconfig scheduler system:kube-scheduler none
 }
 
+rm -f "$RUN"/*.log
+# For tests, which know nothing of RUN and BIN: `testbed power-off node2`, and what else is a script here.
+write_buttons() {
+  printf '#!/bin/sh\naction=$1; shift\nRUN=%q BIN=%q exec %q/"$action.sh" "$@"\n' "$RUN" "$BIN" "$here" >testbed; chmod +x testbed
+}
+
 take_slot
 cd "$RUN"
+write_buttons
 make_network
 make_certificates
 start etcd nsenter "--net=/run/netns/$name" etcd --data-dir etcd --unsafe-no-fsync \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # load.sh IMAGE.tar...: puts images onto every node that is on; pods use them with imagePullPolicy IfNotPresent or Never.
 source "$(dirname "$0")/common.sh"
-use_slot "$(cat "$RUN/slot")"
+use_own_slot
 for disk in "$RUN"/node?; do
   node=$(basename "$disk")
   [ -n "$(processes "$node")" ] || continue

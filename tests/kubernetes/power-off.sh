@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# power-off.sh NUMBER: a node loses its power: the network first, so that nobody is told, then every process at one moment.
+# power-off.sh NODE: a node loses its power: the network first, so that nobody is told, then every process at one moment.
 source "$(dirname "$0")/common.sh"
-use_slot "$(cat "$RUN/slot")"
-node=node$1
+use_own_slot
+node=node${1#node}
 [ -d "$RUN/$node" ] || { echo "there is no $node" >&2; exit 1; }
 in_hub ip link delete "$node" 2>/dev/null || true     # both ends of the cable: what the dying still say goes nowhere
 kill_all "$node"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# power-on.sh NUMBER: boots a node. Its disk, RUN/nodeNUMBER, is made when it has none.
+# power-on.sh NODE: boots a node. Its disk, RUN/NODE, is made when it has none.
 source "$(dirname "$0")/common.sh"
-use_slot "$(cat "$RUN/slot")"
-number=$1; node=node$1; disk=$RUN/$node; namespace=$name-$node; address=$(node_address "$number")
+use_own_slot
+number=${1#node}; node=node$number; disk=$RUN/$node; namespace=$name-$node; address=$(node_address "$number")
 in_node() { nsenter "--net=/run/netns/$namespace" "$@"; }
 
 if [ -n "$(processes "$node")" ]; then echo "$node is on already"; exit; fi
@@ -19,6 +19,7 @@ write_configuration() {
 }
 
 plug_in() {
+  "$here/power-off.sh" "$node"         # what is left of a node that died by itself
   ip netns add "$namespace"
   # The address of the card stays the same, so that nobody asks a dead one after a reboot.
   in_hub ip link add "$node" type veth peer name eth0 address "02:00:00:00:$(printf %02x "$slot"):0$number" netns "$namespace"
@@ -32,5 +33,5 @@ plug_in() {
 mkdir -p /var/lib/{cni,containerd,kubelet}      # where the node mounts its own; the machine's stay as they are
 plug_in
 # In a cgroup below that of the node: kubelet makes the one of the pods beside it.
-start "$node/system" nsenter "--net=/run/netns/$namespace" unshare --mount --pid --fork "$here/node/init.sh" "$RUN" "$number" "$address"
+start "$node/system" nsenter "--net=/run/netns/$namespace" unshare --mount --propagation slave --pid --fork "$here/node/init.sh" "$RUN" "$number" "$address"
 echo "$node: started"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # start-api.sh: starts the API server and waits until it is ready. To stop it: stop-api.sh.
 source "$(dirname "$0")/common.sh"
-use_slot "$(cat "$RUN/slot")"
+use_own_slot
 
 if [ -n "$(processes api)" ]; then echo "the API server runs already"; exit; fi
 start api nsenter "--net=/run/netns/$name" kube-apiserver --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --advertise-address="$hub" \

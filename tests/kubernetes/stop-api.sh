@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # stop-api.sh: the API server is gone at once, with all connections to it. To start it again: start-api.sh.
 source "$(dirname "$0")/common.sh"
-use_slot "$(cat "$RUN/slot")"
+use_own_slot
 kill_all api

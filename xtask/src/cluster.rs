@@ -103,7 +103,8 @@ pub(crate) struct Testbed {
 
 /// What a user of the cluster has in the environment.
 pub(crate) struct Environment {
-    kubeconfig: PathBuf,
+    /// The folder of the cluster's state.
+    state: PathBuf,
     programs: PathBuf,
 }
 
@@ -172,12 +173,12 @@ impl Testbed {
 
     /// What its users need; an error when it is not up.
     pub(crate) fn environment(&self) -> Result<Environment> {
-        let kubeconfig = self.state().join("admin.conf");
+        let environment = Environment { state: self.state(), programs: self.programs() };
         anyhow::ensure!(
-            kubeconfig.is_file(),
+            environment.kubeconfig().is_file(),
             "no cluster is up: start one with cargo xtask cluster up"
         );
-        Ok(Environment { kubeconfig, programs: self.programs() })
+        Ok(environment)
     }
 
     /// Whoever holds this may die in any way: the cluster is ended.
@@ -204,20 +205,31 @@ impl Testbed {
 impl Environment {
     /// Sets it for a command.
     pub(crate) fn set(&self, command: &mut Command) {
-        let before = std::env::var_os("PATH").unwrap_or_default();
         let mut path = self.programs.clone().into_os_string();
         path.push(":");
-        path.push(before);
-        command.env("KUBECONFIG", &self.kubeconfig).env("PATH", path);
-        command.env("NO_PROXY", NO_PROXY);
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        command.env("KUBECONFIG", self.kubeconfig()).env("PATH", path);
+        command.env("GFS_TESTBED", self.buttons()).env("NO_PROXY", NO_PROXY);
     }
 
     fn for_shell(&self) -> String {
-        let (kubeconfig, programs) = (self.kubeconfig.display(), self.programs.display());
+        let (kubeconfig, buttons) = (self.kubeconfig(), self.buttons());
         format!(
-            "export KUBECONFIG='{kubeconfig}'\nexport PATH='{programs}':\"$PATH\"\n\
-             export NO_PROXY='{NO_PROXY}'\n"
+            "export KUBECONFIG='{}'\nexport PATH='{}':\"$PATH\"\n\
+             export GFS_TESTBED='{}'\nexport NO_PROXY='{NO_PROXY}'\n",
+            kubeconfig.display(),
+            self.programs.display(),
+            buttons.display()
         )
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.state.join("admin.conf")
+    }
+
+    /// The program by which tests turn nodes and the API server off and on.
+    fn buttons(&self) -> PathBuf {
+        self.state.join("testbed")
     }
 }
 
@@ -276,13 +288,13 @@ mod tests {
 
     #[test]
     fn a_shell_gets_what_a_command_gets() {
-        let environment = Environment { kubeconfig: "/a b/c".into(), programs: "/p".into() };
+        let environment = Environment { state: "/a b".into(), programs: "/p".into() };
         let mut command = Command::new("true");
         environment.set(&mut command);
         let text = environment.for_shell();
         for (name, _) in command.get_envs() {
             assert!(text.contains(&format!("export {}=", name.to_string_lossy())), "{text}");
         }
-        assert!(text.contains("KUBECONFIG='/a b/c'"), "{text}");
+        assert!(text.contains("KUBECONFIG='/a b/admin.conf'"), "{text}");
     }
 }

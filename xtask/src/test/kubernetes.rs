@@ -26,9 +26,9 @@ pub(super) fn run_suite(workspace: &Workspace) -> Result<Tally> {
 }
 
 fn run_on_given(workspace: &Workspace, gfs: PathBuf) -> Result<Tally> {
-    if std::env::var_os("GFS_IMAGE").is_none() {
-        let why = "KUBECONFIG names a cluster, but GFS_IMAGE no image that its nodes can get: \
-            cargo xtask image --out gfs.tar makes one";
+    if ["GFS_IMAGE", "GFS_TEST_IMAGE"].iter().any(|image| std::env::var_os(image).is_none()) {
+        let why = "KUBECONFIG names a cluster, but GFS_IMAGE and GFS_TEST_IMAGE no images that its nodes can get: \
+            see docs/testing.md";
         return Ok(Tally::skipped(why));
     }
     tests(&mut [suite(workspace, gfs)])
@@ -39,14 +39,15 @@ fn run_on_own(workspace: &Workspace, gfs: PathBuf) -> Result<Tally> {
     if !obstacles.is_empty() {
         return Ok(Tally::skipped(obstacles.join("; ")));
     }
-    let image = image::build(workspace, None, None)?;
+    let gfs_image = image::build(workspace, None, None)?;
+    let tests_image = image::build_for_tests(workspace, &gfs_image)?;
     let testbed = Testbed::of(workspace)?;
     let _guard = testbed.ended_with_us()?;
     testbed.up(NODES)?;
-    testbed.load(&[image.archive])?;
+    testbed.load(&[gfs_image.archive, tests_image.archive])?;
     let mut suite = suite(workspace, gfs);
     testbed.environment()?.set(&mut suite);
-    suite.env("GFS_IMAGE", image.reference);
+    suite.env("GFS_IMAGE", gfs_image.reference).env("GFS_TEST_IMAGE", tests_image.reference);
     tests(&mut [suite])
 }
 

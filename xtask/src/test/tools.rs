@@ -34,33 +34,21 @@ const NFT: Tool = Tool { probe: &["nft", "--version"], source: Source::Debian("n
 /// A Kubernetes of one's own is built by Go; an older one than it needs will do, since it fetches another.
 const GO: Tool = Tool { probe: &["go", "version"], source: Source::Debian("golang-go") };
 const RUNC: Tool = Tool { probe: &["runc", "--version"], source: Source::Debian("runc") };
-const IPTABLES: Tool =
-    Tool { probe: &["iptables", "--version"], source: Source::Debian("iptables") };
-const CONNTRACK: Tool =
-    Tool { probe: &["conntrack", "--version"], source: Source::Debian("conntrack") };
 const OPENSSL: Tool = Tool { probe: &["openssl", "version"], source: Source::Debian("openssl") };
 const PROCPS: Tool = Tool { probe: &["sysctl", "--version"], source: Source::Debian("procps") };
-const BUSYBOX: Tool =
-    Tool { probe: &["busybox", "true"], source: Source::Debian("busybox-static") };
+/// In an image with nothing else: it must need no library.
+const BUSYBOX: Tool = Tool {
+    probe: &["sh", "-c", "busybox true && ! ldd \"$(command -v busybox)\""],
+    source: Source::Debian("busybox-static"),
+};
 /// Images are built by these two.
 const BUILDAH: Tool = Tool { probe: &["buildah", "--version"], source: Source::Debian("buildah") };
 const MMDEBSTRAP: Tool =
     Tool { probe: &["mmdebstrap", "--version"], source: Source::Debian("mmdebstrap") };
 
 /// What `cargo xtask cluster` and `cargo xtask image` need.
-pub(crate) const KUBERNETES: [&Tool; 11] = [
-    &GO,
-    &RUNC,
-    &IP,
-    &NFT,
-    &IPTABLES,
-    &CONNTRACK,
-    &OPENSSL,
-    &PROCPS,
-    &BUSYBOX,
-    &BUILDAH,
-    &MMDEBSTRAP,
-];
+pub(crate) const KUBERNETES: [&Tool; 9] =
+    [&GO, &RUNC, &IP, &NFT, &OPENSSL, &PROCPS, &BUSYBOX, &BUILDAH, &MMDEBSTRAP];
 
 /// All there are.
 fn tools() -> Vec<&'static Tool> {
@@ -102,10 +90,11 @@ impl Tool {
 /// Installs what is missing where that is possible, and says so; elsewhere names the commands.
 pub(crate) fn install() -> Tally {
     let tools = tools();
+    let mut ran = Vec::new();
     for tool in &tools {
         match (tool.here(), tool.installable()) {
             (true, _) => println!("{}: here", tool.name()),
-            (false, true) => install_one(tool),
+            (false, true) => install_one(tool, &mut ran),
             (false, false) => println!("{}: missing, and cannot be installed here", tool.name()),
         }
     }
@@ -118,10 +107,13 @@ pub(crate) fn lacking(tools: &[&Tool]) -> Vec<String> {
     tools.iter().filter(|tool| !tool.here()).map(|tool| how_to(tool)).collect()
 }
 
-/// Whether it worked shows when the tool is looked for again.
-fn install_one(tool: &Tool) {
+/// Whether it worked shows when the tool is looked for again. A command that `ran` for another tool is not run again.
+fn install_one(tool: &Tool, ran: &mut Vec<Vec<&'static str>>) {
     println!("{}: missing; installing it", tool.name());
     for line in tool.remedy() {
+        if ran.contains(&line) {
+            continue;
+        }
         let mut command = Command::new(line[0]);
         command.args(&line[1..]).env("DEBIAN_FRONTEND", "noninteractive");
         match run(&mut command) {
@@ -129,6 +121,7 @@ fn install_one(tool: &Tool) {
             Ok(status) => println!("{}: {status}", line.join(" ")),
             Err(error) => println!("{error:#}"),
         }
+        ran.push(line);
     }
 }
 
