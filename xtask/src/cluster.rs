@@ -209,14 +209,16 @@ impl Environment {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         command.env("KUBECONFIG", self.kubeconfig()).env("PATH", path);
-        command.env("GFS_TESTBED", self.buttons()).env("NO_PROXY", NO_PROXY);
+        command.env("GFS_TESTBED", self.buttons());
+        let others = std::env::var("NO_PROXY").map(|others| format!(",{others}"));
+        command.env("NO_PROXY", format!("{NO_PROXY}{}", others.unwrap_or_default()));
     }
 
     fn for_shell(&self) -> String {
         let (kubeconfig, buttons) = (self.kubeconfig(), self.buttons());
         format!(
             "export KUBECONFIG='{}'\nexport PATH='{}':\"$PATH\"\n\
-             export GFS_TESTBED='{}'\nexport NO_PROXY='{NO_PROXY}'\n",
+             export GFS_TESTBED='{}'\nexport NO_PROXY='{NO_PROXY}'\"${{NO_PROXY:+,$NO_PROXY}}\"\n",
             kubeconfig.display(),
             self.programs.display(),
             buttons.display()
