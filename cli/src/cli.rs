@@ -79,9 +79,9 @@ enum Command {
     /// Measure the cluster under load
     Bench(bench::BenchArgs),
     /// Serve as a master
-    Master(server::ServerArgs),
+    Master(server::MasterArgs),
     /// Serve as a chunkserver
-    Chunkserver(server::ServerArgs),
+    Chunkserver(server::ChunkserverArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }

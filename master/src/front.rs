@@ -1,7 +1,6 @@
 //! What is there before the master knows what it is: its addresses, and the file that tells them.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -90,7 +89,7 @@ async fn listen(
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
-    Ok((listener, reached_by(local, net.advertise.as_deref())))
+    Ok((listener, net.reached(local)))
 }
 
 fn reason(error: &io::Error) -> String {
@@ -101,14 +100,6 @@ fn reason(error: &io::Error) -> String {
         ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
         ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
         _ => error.to_string(),
-    }
-}
-
-fn reached_by(local: SocketAddr, advertise: Option<&str>) -> String {
-    match advertise {
-        Some(host) if host.contains(':') => format!("[{host}]:{}", local.port()),
-        Some(host) => format!("{host}:{}", local.port()),
-        None => local.to_string(),
     }
 }
 
@@ -127,13 +118,5 @@ mod tests {
         let error = Front::listen(&net(&first.address)).await.unwrap_err().to_string();
         assert!(error.contains(&first.address), "{error}");
         assert!(error.contains("net.listen") && error.contains("in use"), "{error}");
-    }
-
-    #[test]
-    fn the_advertised_host_replaces_the_local_one() {
-        let local = "127.0.0.1:7400".parse().unwrap();
-        assert_eq!(reached_by(local, None), "127.0.0.1:7400");
-        assert_eq!(reached_by(local, Some("master-0")), "master-0:7400");
-        assert_eq!(reached_by(local, Some("fd00::1")), "[fd00::1]:7400");
     }
 }

@@ -13,6 +13,7 @@ pub mod load;
 pub mod master_state;
 pub mod network;
 pub mod payload;
+pub mod pod;
 pub mod replicas;
 pub mod rounds;
 pub mod tree;

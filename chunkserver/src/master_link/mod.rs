@@ -116,9 +116,12 @@ impl MasterLink {
     pub fn start(parts: Parts, outbox: mpsc::Receiver<FromChunkserver>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = watch::channel(false);
-        let thread = std::thread::Builder::new()
-            .name("master-link".to_owned())
-            .spawn(move || runtime.block_on(run(parts.link(), outbox, ended)))?;
+        let thread =
+            std::thread::Builder::new().name("master-link".to_owned()).spawn(move || {
+                runtime.block_on(run(parts.link(), outbox, ended));
+                // A name server that is silent holds a thread for minutes.
+                runtime.shutdown_background();
+            })?;
         Ok(Self { end, thread })
     }
 
@@ -140,7 +143,11 @@ async fn run(
     let mut wait = BACK_OFF.0;
     while !*ended.borrow() {
         let mut served = false;
-        for master in addresses::resolve(&parts.masters).await {
+        let masters = tokio::select! {
+            masters = addresses::resolve(&parts.masters) => masters,
+            _ = ended.wait_for(|ended| *ended) => return,
+        };
+        for master in masters {
             if *ended.borrow() {
                 return;
             }

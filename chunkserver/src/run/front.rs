@@ -1,7 +1,7 @@
 //! The addresses of a chunkserver: taken, and published in its data directory.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -30,8 +30,8 @@ impl Front {
         };
         let data = bind("net.listen", &net.listen).await?;
         let http_listener = bind("net.http_listen", &net.http_listen).await?;
-        let address = reached(net.advertise.as_deref(), data.local_addr()?);
-        let http_address = reached(net.advertise.as_deref(), http_listener.local_addr()?);
+        let address = net.reached(data.local_addr()?);
+        let http_address = net.reached(http_listener.local_addr()?);
         let listener = data.into_std()?;
         listener.set_nonblocking(false)?;
         Ok(Self { listener, http_listener, address, http_address })
@@ -63,29 +63,9 @@ pub(super) fn unpublish(fs: &dyn Fs, dir: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// How others reach a listener.
-fn reached(advertise: Option<&str>, local: SocketAddr) -> String {
-    match advertise {
-        Some(host) if host.contains(':') && !host.starts_with('[') => {
-            format!("[{host}]:{}", local.port())
-        }
-        Some(host) => format!("{host}:{}", local.port()),
-        None => local.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn others_reach_a_server_at_the_host_it_advertises() {
-        let local: SocketAddr = "127.0.0.1:7500".parse().unwrap();
-        assert_eq!(reached(None, local), "127.0.0.1:7500");
-        assert_eq!(reached(Some("pod-1.example"), local), "pod-1.example:7500");
-        assert_eq!(reached(Some("fd00::1"), local), "[fd00::1]:7500");
-        assert_eq!(reached(Some("[fd00::1]"), local), "[fd00::1]:7500");
-    }
 
     #[tokio::test]
     async fn the_file_names_the_ports_that_were_taken_and_goes_again() {

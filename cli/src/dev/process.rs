@@ -13,6 +13,7 @@ use super::layout::Layout;
 use super::role::Role;
 use super::tables;
 use crate::failure::{Context, Failure, Result};
+use crate::server::{ADVERTISE_VARIABLE, TOPOLOGY_VARIABLE};
 
 /// The command that plays `role`. It reads nothing, writes to its log, and stands in a process group of its own, so
 /// that Ctrl-C reaches only `gfs dev`, which ends the cluster in order.
@@ -27,6 +28,9 @@ pub(crate) fn command(layout: &Layout, role: Role, die_with_parent: bool) -> Res
         command.arg(format!("--die-with-parent={}", std::process::id()));
     }
     command
+        // Said of this machine's clients, it would put all chunkservers into one place.
+        .env_remove(TOPOLOGY_VARIABLE)
+        .env_remove(ADVERTISE_VARIABLE)
         .stdin(Stdio::null())
         .stdout(log.try_clone().during(failed)?)
         .stderr(log)

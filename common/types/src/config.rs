@@ -2,6 +2,8 @@
 //!
 //! `gfs dev` and the operator render these same structs.
 
+use std::net::{Ipv6Addr, SocketAddr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ClusterUid;
@@ -101,7 +103,9 @@ pub struct ChunkserverConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Others could not reach it.
-    #[error("`net.listen` is {listen}: others cannot reach that; name a host in `net.advertise`")]
+    #[error(
+        "`net.listen` is {listen}: others cannot reach that; name a host in `net.advertise`, or with --advertise"
+    )]
     NoAdvertise {
         /// The address in the file.
         listen: String,
@@ -113,6 +117,14 @@ pub enum ConfigError {
         key: &'static str,
         /// The address in the file.
         value: String,
+    },
+    /// No host.
+    #[error("`{key}`: {error}")]
+    BadHost {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with it.
+        error: HostError,
     },
     /// Outside of its limits.
     #[error("`{key}` is {value}: {reason}")]
@@ -126,7 +138,41 @@ pub enum ConfigError {
     },
 }
 
+/// A text that names no host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no host: write a name or an address alone, as in pod-1.example, 10.0.0.7 or fd00::7"
+)]
+pub struct HostError(String);
+
+/// Bytes of the name of a host, as DNS has it.
+const HOST_BYTES_MAX: usize = 253;
+
+/// Takes a text that can stand before `:PORT`: a name, or an address, one of IPv6 with or without its brackets.
+///
+/// # Errors
+/// What to write.
+pub fn host(text: &str) -> Result<&str, HostError> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = bare.unwrap_or(text).parse::<Ipv6Addr>().is_ok();
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let name = (1..=HOST_BYTES_MAX).contains(&text.len()) && text.bytes().all(letter);
+    if address || name { Ok(text) } else { Err(HostError(text.to_owned())) }
+}
+
 impl ListenConfig {
+    /// `HOST:PORT` by which others reach what listens at `local`.
+    #[must_use]
+    pub fn reached(&self, local: SocketAddr) -> String {
+        match self.advertise.as_deref() {
+            Some(host) if host.contains(':') && !host.starts_with('[') => {
+                format!("[{host}]:{}", local.port())
+            }
+            Some(host) => format!("{host}:{}", local.port()),
+            None => local.to_string(),
+        }
+    }
+
     /// Checks the addresses.
     ///
     /// # Errors
@@ -143,6 +189,10 @@ impl ListenConfig {
         let everywhere = ["0.0.0.0:", "[::]:"].iter().any(|any| self.listen.starts_with(any));
         if everywhere && self.advertise.is_none() {
             return Err(ConfigError::NoAdvertise { listen: self.listen.clone() });
+        }
+        if let Some(advertise) = &self.advertise {
+            host(advertise)
+                .map_err(|error| ConfigError::BadHost { key: "net.advertise", error })?;
         }
         Ok(())
     }
@@ -298,5 +348,35 @@ mod tests {
         assert!(matches!(net("127.0.0.1").validate(), Err(ConfigError::BadAddress { .. })));
         assert!(matches!(net(":7400").validate(), Err(ConfigError::BadAddress { .. })));
         assert!(matches!(net("h:99999").validate(), Err(ConfigError::BadAddress { .. })));
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_without_a_port() {
+        let long = format!("{}.example", ["a".repeat(63).as_str(); 3].join("."));
+        for good in ["10.0.0.7", "fd00::7", "[fd00::7]", "gfs-master-0", "pod_1.x.svc", &long] {
+            assert_eq!(host(good), Ok(good));
+        }
+        let longest = "a".repeat(HOST_BYTES_MAX);
+        assert!(host(&longest).is_ok() && host(&format!("{longest}a")).is_err());
+        for bad in ["", "10.0.0.7:7400", "[fd00::7]:7400", "a b", "a/b", "[a]", "http://a", "é"] {
+            let error = host(bad).expect_err(bad).to_string();
+            assert!(error.contains(&format!("`{bad}`")), "{error}");
+        }
+        let advertise = Some("h:1".to_owned());
+        let error = ListenConfig { advertise, ..net("0.0.0.0:7400") }.validate().unwrap_err();
+        assert!(error.to_string().starts_with("`net.advertise`: `h:1`"), "{error}");
+    }
+
+    #[test]
+    fn others_reach_a_server_at_the_host_it_advertises() {
+        let local: SocketAddr = "127.0.0.1:7500".parse().unwrap();
+        let reached = |advertise: Option<&str>| {
+            let advertise = advertise.map(str::to_owned);
+            ListenConfig { advertise, ..net("0.0.0.0:7500") }.reached(local)
+        };
+        assert_eq!(reached(None), "127.0.0.1:7500");
+        assert_eq!(reached(Some("pod-1.example")), "pod-1.example:7500");
+        assert_eq!(reached(Some("fd00::1")), "[fd00::1]:7500");
+        assert_eq!(reached(Some("[fd00::1]")), "[fd00::1]:7500");
     }
 }
