@@ -4,8 +4,9 @@
 //! crates, so that it still runs when they do not compile.
 
 mod bench;
-mod crds;
+mod charts;
 mod cluster;
+mod crds;
 mod fix;
 mod image;
 mod process;
@@ -86,7 +87,7 @@ enum Task {
     /// Write the definitions of the Kubernetes resources, from the code of the operator
     #[command(after_help = "Example:\n  cargo xtask crds && git diff crds")]
     Crds,
-    /// Rewrite what can be rewritten: formatting, and the lints that know their own remedy
+    /// Rewrite what can be rewritten: formatting, lints that know their own remedy, what of charts/ is generated
     #[command(after_help = "Example:\n  cargo xtask fix && git diff")]
     Fix,
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the steps in order, each with its name, its time and what it counted.
 
+mod charts;
 mod deny;
 mod kubernetes;
 mod report;

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::report::Tally;
 use super::tools::{CLIPPY, GIT, RUSTFMT, Tool};
-use super::{deny, kubernetes, tools};
+use super::{charts, deny, kubernetes, tools};
 use crate::process::{cargo, run, run_watched};
 use crate::tidy;
 use crate::workspace::Workspace;
@@ -46,6 +46,13 @@ pub(crate) const STEPS: [Step; 10] = [
         slow: false,
         needs: &[&GIT],
         run: tidy::tally,
+    },
+    Step {
+        name: "charts",
+        about: "Helm charts: rendered, judged by the schemas of Kubernetes, their pages current",
+        slow: false,
+        needs: &[],
+        run: charts::run_all,
     },
     Step {
         name: "clippy",
