@@ -25,7 +25,7 @@ pub(crate) struct Step {
 }
 
 /// Every step there is.
-pub(crate) const STEPS: [Step; 10] = [
+pub(crate) const STEPS: [Step; 11] = [
     Step {
         name: "install",
         about: "the tools the other steps need, installed where that can be done",
