@@ -1,28 +1,30 @@
 //! `gfs-operator`.
 
-use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(
-    name = "gfs-operator",
-    version,
-    about = "Keeps GFS clusters on Kubernetes as their manifests say"
-)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
+use clap::Parser;
+use gfs_operator::cli::{Arguments, Command};
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gfs-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Print the definitions of the resources, as YAML
-    #[command(after_help = "Example:\n  gfs-operator crds | kubectl apply --server-side -f -")]
-    Crds,
-}
-
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Crds => print!("{}", gfs_operator::crd::yaml()?),
+        Command::Run(args) => {
+            // Named here once: with none, or two to choose from, the first connection would panic.
+            let installed = rustls::crypto::ring::default_provider().install_default();
+            installed.map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(gfs_operator::run::run(args))?;
+        }
     }
     Ok(())
 }

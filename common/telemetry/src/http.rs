@@ -41,18 +41,26 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let app = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Shared { health, registry });
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }
 
+async fn livez(State(shared): State<Shared>) -> Response {
+    unless("not live", shared.health.death())
+}
+
 async fn readyz(State(shared): State<Shared>) -> Response {
-    match shared.health.reason() {
+    unless("not ready", shared.health.reason())
+}
+
+fn unless(trouble: &str, reason: Option<String>) -> Response {
+    match reason {
         None => "ok\n".into_response(),
         Some(reason) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}: {reason}\n")).into_response()
         }
     }
 }
@@ -101,6 +109,18 @@ mod tests {
         health.ready();
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/metrics").await.contains("process_cpu_seconds_total"));
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_server_may_say_that_it_is_dead() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let health = Health::starting().lives_unless(|| Some("a thread is gone".to_owned()));
+        let registry = registry().unwrap();
+        let server = tokio::spawn(serve(listener, health, registry, std::future::pending()));
+        let dead = get(address, "/livez").await;
+        assert!(dead.starts_with("HTTP/1.1 503") && dead.contains("a thread is gone"));
         server.abort();
     }
 }

@@ -1,0 +1,145 @@
+//! The writes: children are applied, orphans deleted.
+
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::{Api, ResourceExt};
+
+use super::kinds::Kind;
+use super::manifest::{Live, Manifest, Why};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::labels;
+use crate::owner::Owner;
+
+/// What there is after the children were applied.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The children as the API server has them now.
+    pub live: Live,
+    /// How many were written.
+    pub written: usize,
+    /// A child that is being deleted: it is applied when it is gone.
+    pub awaited: Option<String>,
+}
+
+/// Applies what differs, in the order given.
+///
+/// # Errors
+/// An object of that name is someone else's, or the API server refuses one.
+pub async fn apply(
+    ctx: &Context,
+    owner: &Owner,
+    wanted: &[Manifest],
+    live: Live,
+) -> Result<Applied> {
+    let mut applied = Applied { live, ..Applied::default() };
+    for manifest in wanted {
+        let key = (manifest.kind, manifest.name.clone());
+        let found = applied.live.get(&key);
+        let Some(why) = manifest.to_write(found) else { continue };
+        let (kind, name) = (manifest.kind.name(), &manifest.name);
+        let unlisted = match found {
+            Some(_) => None,
+            // It may be there without our labels.
+            None => api(ctx, owner, manifest.kind)
+                .get_opt(name)
+                .await
+                .map_err(|source| Error::api(format!("reading {kind} {name}"), source))?,
+        };
+        if let Some(found) = found.or(unlisted.as_ref()) {
+            expect_ours(manifest, found, owner)?;
+            if found.metadata.deletion_timestamp.is_some() {
+                applied.awaited = Some(format!("{kind} {name}"));
+                continue;
+            }
+        }
+        let written = patch(ctx, owner, manifest).await?;
+        tell(owner, manifest, &why);
+        applied.live.insert(key, written);
+        applied.written += 1;
+    }
+    Ok(applied)
+}
+
+fn api(ctx: &Context, owner: &Owner, kind: Kind) -> Api<DynamicObject> {
+    Api::namespaced_with(ctx.client.clone(), &owner.namespace, &kind.resource())
+}
+
+/// Ours is what this cluster owns, and what nobody owns but bears our labels: a cluster whose object was deleted with
+/// `--cascade=orphan` is taken up again.
+fn expect_ours(manifest: &Manifest, found: &DynamicObject, owner: &Owner) -> Result<()> {
+    let controller =
+        found.owner_references().iter().find(|reference| reference.controller == Some(true));
+    let ours = match controller {
+        Some(controller) => controller.uid == owner.uid,
+        None => labels::is_of(found.labels(), &owner.name),
+    };
+    if ours {
+        return Ok(());
+    }
+    let of = controller.map_or_else(
+        || "nobody".to_owned(),
+        |controller| format!("{} {} ({})", controller.kind, controller.name, controller.uid),
+    );
+    let (kind, name) = (manifest.kind.name(), manifest.name.clone());
+    Err(Error::NotOurs { kind, name, of })
+}
+
+async fn patch(ctx: &Context, owner: &Owner, manifest: &Manifest) -> Result<DynamicObject> {
+    let (kind, name) = (manifest.kind, &manifest.name);
+    let params = PatchParams::apply(kind.field_manager()).force();
+    let written = api(ctx, owner, kind).patch(name, &params, &Patch::Apply(&manifest.body)).await;
+    ctx.metrics.wrote(kind.name());
+    written.map_err(|source| Error::api(format!("applying {} {name}", kind.name()), source))
+}
+
+fn tell(owner: &Owner, manifest: &Manifest, why: &Why) {
+    let (cluster, kind, name) = (&owner.name, manifest.kind.name(), &manifest.name);
+    let namespace = &owner.namespace;
+    match why {
+        Why::Absent => tracing::info!(namespace, cluster, kind, name, "created"),
+        Why::Changed => tracing::info!(namespace, cluster, kind, name, "changed as built"),
+        Why::Meddled(field) => {
+            tracing::warn!(namespace, cluster, kind, name, field, "changed back what is ours");
+        }
+    }
+}
+
+/// Deletes what this cluster owns and nothing builds any more, and gives their names. A StatefulSet is never deleted:
+/// with it would go pods that hold data.
+///
+/// # Errors
+/// The API server refuses.
+pub async fn delete_orphans(
+    ctx: &Context,
+    owner: &Owner,
+    wanted: &[Manifest],
+    live: &Live,
+) -> Result<Vec<String>> {
+    let mut deleted = Vec::new();
+    for ((kind, name), object) in live {
+        let is_wanted = wanted.iter().any(|wanted| (wanted.kind, &wanted.name) == (*kind, name));
+        let owned = object.owner_references().iter().any(|reference| reference.uid == owner.uid);
+        if is_wanted || !owned || object.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        if *kind == Kind::StatefulSet {
+            let (namespace, cluster) = (&owner.namespace, &owner.name);
+            tracing::warn!(namespace, cluster, name, "a StatefulSet that is no longer built stays");
+            continue;
+        }
+        let params = DeleteParams::background().preconditions(Preconditions {
+            uid: object.uid(),
+            resource_version: object.resource_version(),
+        });
+        let outcome = api(ctx, owner, *kind).delete(name, &params).await;
+        ctx.metrics.wrote(kind.name());
+        match outcome {
+            Ok(_) => deleted.push(format!("{} {name}", kind.name())),
+            Err(error) if crate::error::is_not_found(&error) => {}
+            Err(source) => {
+                return Err(Error::api(format!("deleting {} {name}", kind.name()), source));
+            }
+        }
+    }
+    Ok(deleted)
+}

@@ -1,0 +1,145 @@
+//! One pass over one cluster: dereference, validate, build, apply, format, roll out, and tell.
+//!
+//! A pass may end anywhere, with the process or without it: the next one reads what is there and goes on from that.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::policy::Outlook;
+use crate::apply::{self, Live, Manifest};
+use crate::build::{Resources, build};
+use crate::context::Context;
+use crate::crd::{GfsCluster, PAUSED_ANNOTATION};
+use crate::dereference;
+use crate::error::{Error, Result};
+use crate::events::Reason;
+use crate::formatting;
+use crate::rollout;
+use crate::status::{self, Learnt, LiveCluster, Type, find, is_true};
+use crate::validate::{Component, Problem, ValidatedCluster, validate};
+
+/// Looks at a cluster and does what is to be done now.
+///
+/// # Errors
+/// It did not come to its end; what it learnt is told in the status all the same.
+pub async fn pass(ctx: &Context, namespace: &str, name: &str) -> Result<Outlook> {
+    let Some(object) = dereference::cluster(ctx, namespace, name).await? else {
+        return Ok(Outlook::Done);
+    };
+    let mut live = LiveCluster::new(object);
+    if live.is_ending() {
+        return Ok(Outlook::Done);
+    }
+    let mut learnt = Learnt { paused: live.says(PAUSED_ANNOTATION), ..Learnt::default() };
+    let outcome = converge(ctx, &mut live, &mut learnt).await;
+    let told = tell(ctx, &mut live, &learnt, outcome.as_ref().err()).await;
+    outcome?;
+    told?;
+    Ok(outlook(&live))
+}
+
+/// Brings what is there nearer to what the manifest says.
+async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) -> Result<()> {
+    let cluster = live.decode().map_err(|error| Error::Spec(vec![unreadable(&error)]))?;
+    let valid = validate(&cluster, &ctx.defaults).map_err(Error::Spec)?;
+    let built = build(&valid);
+    let wanted = apply::manifests(&built)?;
+    learn_manifest(learnt, &cluster, &valid, &built);
+
+    let children = dereference::children(ctx, &live.owner).await?;
+    let applied = if learnt.paused {
+        children.live
+    } else {
+        let applied = apply::apply(ctx, &live.owner, &wanted, children.live).await?;
+        learnt.awaited = applied.awaited;
+        applied.live
+    };
+    let (master, known) = formatting::settle(ctx, live, &valid, &children.pods).await?;
+    let stalled = master.is_stalled();
+    learnt.master = Some(master);
+    let sets = dereference::stateful_sets(&applied)?;
+    let pods = rollout::observe(&sets, &children.pods, known.as_deref());
+    let pods = learnt.pods.insert(pods);
+    if learnt.paused || stalled {
+        return Ok(());
+    }
+    match rollout::next(pods) {
+        Some(pod) => rollout::restart(ctx, &live.owner, pod).await,
+        None if pods.is_outdated() => Ok(()),
+        None => delete_orphans(ctx, live, &wanted, &applied).await,
+    }
+}
+
+fn learn_manifest(
+    learnt: &mut Learnt,
+    cluster: &GfsCluster,
+    valid: &ValidatedCluster,
+    built: &Resources,
+) {
+    learnt.spec_is_valid = true;
+    learnt.factor = cluster.spec.replication.factor;
+    learnt.image = built.stateful_sets.first().and_then(|set| {
+        let pod = set.spec.as_ref()?.template.spec.as_ref()?;
+        pod.containers.first()?.image.clone()
+    });
+    let labels = valid.selector(Component::Chunkserver);
+    let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    learnt.selector = Some(labels.join(","));
+}
+
+fn unreadable(error: &serde_json::Error) -> Problem {
+    Problem { field: "the object".to_owned(), message: format!("cannot be read: {error}") }
+}
+
+async fn delete_orphans(
+    ctx: &Context,
+    live: &LiveCluster,
+    wanted: &[Manifest],
+    applied: &Live,
+) -> Result<()> {
+    for child in apply::delete_orphans(ctx, &live.owner, wanted, applied).await? {
+        let note = format!("{child} was deleted because the manifest does not ask for it any more");
+        ctx.events.tell(&live.owner.reference(), Reason::ChildDeleted, &note).await;
+    }
+    Ok(())
+}
+
+/// Writes the status, and events for what it says for the first time.
+async fn tell(
+    ctx: &Context,
+    live: &mut LiveCluster,
+    learnt: &Learnt,
+    error: Option<&Error>,
+) -> Result<()> {
+    let before = live.status.conditions.clone();
+    let status =
+        status::compute(&live.status, live.generation(), learnt, error, Timestamp::now());
+    status::write(ctx, live, status).await?;
+    let after = &live.status.conditions;
+    let stalled = find(after, Type::Stalled).filter(|_| is_true(after, Type::Stalled));
+    let told = |reason: &str| find(&before, Type::Stalled).is_some_and(|it| it.reason == reason);
+    if let Some(stalled) = stalled.filter(|stalled| !told(&stalled.reason)) {
+        let reason = match stalled.reason.as_str() {
+            "MasterDataLost" => Reason::MasterDataLost,
+            "ForeignMaster" => Reason::ForeignMaster,
+            _ => Reason::Error(error.map_or(crate::error::Category::Defect, Error::category)),
+        };
+        ctx.events.tell(&live.owner.reference(), reason, &stalled.message).await;
+    }
+    if is_true(after, Type::Ready) && !is_true(&before, Type::Ready) {
+        let note = find(after, Type::Ready).map_or("", |ready| ready.message.as_str());
+        let note = format!("the cluster became ready: {note}");
+        ctx.events.tell(&live.owner.reference(), Reason::BecameReady, &note).await;
+    }
+    Ok(())
+}
+
+fn outlook(live: &LiveCluster) -> Outlook {
+    let conditions = &live.status.conditions;
+    if is_true(conditions, Type::Stalled) {
+        Outlook::Stalled
+    } else if is_true(conditions, Type::Reconciling) || !is_true(conditions, Type::Ready) {
+        Outlook::OnTheWay
+    } else {
+        Outlook::Ready
+    }
+}

@@ -1,0 +1,79 @@
+//! Reading what is there. Always from the API server and never from a cache: what is decided on it may delete pods, and
+//! a cache does not know yet what the last pass did.
+
+use futures::future::try_join_all;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DynamicObject, ListParams};
+use kube::{Api, ResourceExt};
+
+use crate::apply::{Kind, Live};
+use crate::context::Context;
+use crate::crd::GfsCluster;
+use crate::error::{Error, Result};
+use crate::labels;
+use crate::owner::Owner;
+
+/// What belongs to a cluster.
+#[derive(Debug, Default)]
+pub struct Children {
+    /// What is applied.
+    pub live: Live,
+    /// What the StatefulSets make of it.
+    pub pods: Vec<Pod>,
+}
+
+/// The object as the API server has it: it may not be readable as a `GfsCluster`. `None` when there is none.
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn cluster(ctx: &Context, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
+    let resource = kube::api::ApiResource::erase::<GfsCluster>(&());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(ctx.client.clone(), namespace, &resource);
+    let found = api.get_opt(name).await;
+    found.map_err(|source| Error::api(format!("reading GfsCluster {name}"), source))
+}
+
+/// Children and pods of a cluster.
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn children(ctx: &Context, owner: &Owner) -> Result<Children> {
+    let params = ListParams::default().labels(&labels::children_of(&owner.name));
+    let lists = Kind::ALL.map(|kind| list(ctx, owner, kind, &params));
+    let (lists, pods) = futures::try_join!(try_join_all(lists), pods(ctx, owner, &params))?;
+    Ok(Children { live: lists.into_iter().flatten().collect(), pods })
+}
+
+async fn list(ctx: &Context, owner: &Owner, kind: Kind, params: &ListParams) -> Result<Live> {
+    let resource = kind.resource();
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(ctx.client.clone(), &owner.namespace, &resource);
+    let list = api.list(params).await;
+    let list = list.map_err(|source| Error::api(format!("listing {}", resource.plural), source))?;
+    Ok(list
+        .items
+        .into_iter()
+        .map(|mut object| {
+            object.metadata.managed_fields = None;
+            ((kind, object.name_any()), object)
+        })
+        .collect())
+}
+
+async fn pods(ctx: &Context, owner: &Owner, params: &ListParams) -> Result<Vec<Pod>> {
+    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &owner.namespace);
+    let list = api.list(params).await;
+    Ok(list.map_err(|source| Error::api("listing pods", source))?.items)
+}
+
+/// The StatefulSets among the children, as the API server gave them.
+///
+/// # Errors
+/// One of them is none: a defect.
+pub fn stateful_sets(live: &Live) -> Result<Vec<StatefulSet>> {
+    let sets = live.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
+    let sets = sets.map(|(_, object)| serde_json::from_value(serde_json::to_value(object)?));
+    Ok(sets.collect::<std::result::Result<_, _>>()?)
+}

@@ -1,0 +1,138 @@
+//! Why a pass over a cluster did not come to its end.
+
+use crate::validate::Problem;
+
+/// What a pass gives.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a pass did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The manifest cannot be built. Nothing changes until someone changes it.
+    #[error("the manifest is refused: {}", join(.0))]
+    Spec(Vec<Problem>),
+    /// A child cannot be made: its name is taken.
+    #[error(
+        "{kind} {name} exists and is not of this cluster (its owner is {of}): delete or rename it, or rename the cluster"
+    )]
+    NotOurs {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Who controls it.
+        of: String,
+    },
+    /// The API server did not do it.
+    #[error("{doing}: {}", told(.source))]
+    Api {
+        /// What was tried.
+        doing: String,
+        /// What it said.
+        source: Box<kube::Error>,
+    },
+    /// A pass takes no longer than this.
+    #[error("no end within {0:?}: the API server or the master is slow")]
+    Late(std::time::Duration),
+    /// What was built is no JSON: a defect.
+    #[error("what was built cannot be written: {0}")]
+    Defect(#[from] serde_json::Error),
+}
+
+/// The kinds of errors: a label of metrics, the reason of conditions and events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Category {
+    /// The manifest cannot be built.
+    Spec,
+    /// A name is taken.
+    NotOurs,
+    /// The object changed in the meantime: the next pass sees it.
+    Conflict,
+    /// The API server will not have it, now or later.
+    Refused,
+    /// The API server was not reached, or is busy.
+    Api,
+    /// Too slow.
+    Late,
+    /// A defect of this program.
+    Defect,
+}
+
+impl Category {
+    /// As the label of metrics has it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Spec => "spec",
+            Self::NotOurs => "not_ours",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::Api => "api",
+            Self::Late => "late",
+            Self::Defect => "defect",
+        }
+    }
+
+    /// As the reason of a condition.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Spec => "SpecRefused",
+            Self::NotOurs => "NameTaken",
+            Self::Conflict => "Conflict",
+            Self::Refused => "RefusedByApiServer",
+            Self::Api => "ApiServerUnavailable",
+            Self::Late => "Slow",
+            Self::Defect => "Defect",
+        }
+    }
+
+    /// Whether only a person can end it.
+    #[must_use]
+    pub fn needs_a_person(self) -> bool {
+        matches!(self, Self::Spec | Self::NotOurs | Self::Refused | Self::Defect)
+    }
+}
+
+impl Error {
+    pub(crate) fn api(doing: impl Into<String>, source: kube::Error) -> Self {
+        Self::Api { doing: doing.into(), source: Box::new(source) }
+    }
+
+    /// What kind of error it is.
+    #[must_use]
+    pub fn category(&self) -> Category {
+        match self {
+            Self::Spec(_) => Category::Spec,
+            Self::NotOurs { .. } => Category::NotOurs,
+            Self::Late(_) => Category::Late,
+            Self::Defect(_) => Category::Defect,
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if status.is_conflict() => Category::Conflict,
+                kube::Error::Api(status) if status.is_invalid() || status.is_forbidden() => {
+                    Category::Refused
+                }
+                kube::Error::Api(status) if status.code == 400 => Category::Refused,
+                _ => Category::Api,
+            },
+        }
+    }
+}
+
+/// Whether there is no such object.
+#[must_use]
+pub fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
+}
+
+fn join(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// What the API server said, without its status in front of it.
+fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,119 @@
+//! What happened to a cluster and why, for whoever runs `kubectl describe` or `kubectl events`.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+
+/// Bytes of a note: the API server takes 1024.
+const NOTE_BYTES_MAX: usize = 1000;
+
+/// The reasons of events: one for each thing that can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The master was formatted.
+    Formatted,
+    /// The master holds the cluster of an earlier object of this name, and it was taken over.
+    Adopted,
+    /// The master lost what it held.
+    MasterDataLost,
+    /// The master holds another cluster.
+    ForeignMaster,
+    /// A pod was deleted because it was outdated.
+    PodRestarted,
+    /// A child that nothing wants any more was deleted.
+    ChildDeleted,
+    /// A pass ended with an error that a person has to see.
+    Error(crate::error::Category),
+    /// The cluster became ready.
+    BecameReady,
+}
+
+impl Reason {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Formatted => "Formatted",
+            Self::Adopted => "Adopted",
+            Self::MasterDataLost => "MasterDataLost",
+            Self::ForeignMaster => "ForeignMaster",
+            Self::PodRestarted => "PodRestarted",
+            Self::ChildDeleted => "ChildDeleted",
+            Self::Error(category) => category.reason(),
+            Self::BecameReady => "BecameReady",
+        }
+    }
+
+    /// What the operator was doing.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Formatted | Self::Adopted | Self::MasterDataLost | Self::ForeignMaster => {
+                "Formatting"
+            }
+            Self::PodRestarted => "Restarting",
+            Self::ChildDeleted => "Deleting",
+            Self::Error(_) | Self::BecameReady => "Reconciling",
+        }
+    }
+
+    fn type_(self) -> EventType {
+        match self {
+            Self::Formatted
+            | Self::Adopted
+            | Self::PodRestarted
+            | Self::ChildDeleted
+            | Self::BecameReady => EventType::Normal,
+            Self::MasterDataLost | Self::ForeignMaster | Self::Error(_) => EventType::Warning,
+        }
+    }
+}
+
+/// The one recorder of the process: it counts repeated events instead of making new ones.
+#[derive(Clone)]
+pub struct Events {
+    recorder: Recorder,
+}
+
+impl Events {
+    /// Events that say they are of this process.
+    #[must_use]
+    pub fn new(client: Client, identity: &str) -> Self {
+        let reporter =
+            Reporter { controller: "gfs-operator".to_owned(), instance: Some(identity.to_owned()) };
+        Self { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Tells of something that happened. An event that cannot be told stops nothing: the status says the same.
+    pub async fn tell(&self, about: &ObjectReference, reason: Reason, note: &str) {
+        let (namespace, cluster) = (&about.namespace, &about.name);
+        tracing::info!(namespace, cluster, reason = reason.text(), note, "event");
+        let event = Event {
+            type_: reason.type_(),
+            reason: reason.text().to_owned(),
+            note: Some(cut(note, NOTE_BYTES_MAX).to_owned()),
+            action: reason.action().to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, about).await {
+            tracing::warn!(namespace, cluster, reason = reason.text(), %error, "event not recorded");
+        }
+    }
+}
+
+/// The beginning of a text, in whole characters.
+#[must_use]
+pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= bytes_max);
+    &text[..end.last().unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_cut_between_characters() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "abc");
+        assert_eq!(cut("aé", 2), "a");
+        assert_eq!(cut("", 2), "");
+    }
+}

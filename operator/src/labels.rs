@@ -1,0 +1,39 @@
+//! By which labels the objects of a cluster are found.
+
+use std::collections::BTreeMap;
+
+const NAME: &str = "app.kubernetes.io/name";
+const INSTANCE: &str = "app.kubernetes.io/instance";
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const COMPONENT: &str = "app.kubernetes.io/component";
+const GFS: &str = "gfs";
+const OPERATOR: &str = "gfs-operator";
+
+/// Selects the children of all clusters.
+pub const CHILDREN: &str = "app.kubernetes.io/managed-by=gfs-operator";
+
+/// Selects the children of a cluster, its pods included.
+#[must_use]
+pub fn children_of(cluster: &str) -> String {
+    format!("{NAME}={GFS},{INSTANCE}={cluster},{MANAGED_BY}={OPERATOR}")
+}
+
+/// Whether an object says that it is a child of this cluster.
+#[must_use]
+pub fn is_of(labels: &BTreeMap<String, String>, cluster: &str) -> bool {
+    let is = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
+    is(NAME, GFS) && is(INSTANCE, cluster) && is(MANAGED_BY, OPERATOR)
+}
+
+/// The cluster that a child says it is of.
+#[must_use]
+pub fn cluster_of(labels: &BTreeMap<String, String>) -> Option<&str> {
+    let cluster = labels.get(INSTANCE)?;
+    is_of(labels, cluster).then_some(cluster)
+}
+
+/// What kind of server a pod or its set is.
+#[must_use]
+pub fn component_of(labels: &BTreeMap<String, String>) -> Option<&str> {
+    labels.get(COMPONENT).map(String::as_str)
+}

@@ -1,0 +1,234 @@
+//! Which pod is restarted next, so that all run what their StatefulSet says and no chunk loses two replicas at once.
+//!
+//! StatefulSets have the strategy `OnDelete`: their controllers restart nothing, since none of them sees the others.
+
+mod observe;
+mod restart;
+
+pub(crate) use observe::is_running;
+pub use observe::observe;
+pub use restart::restart;
+
+/// What a pod is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The master: all metadata.
+    Master,
+    /// A chunkserver.
+    Chunkserver,
+}
+
+/// One pod, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodView {
+    /// Its name.
+    pub name: String,
+    /// Which pod of that name.
+    pub uid: String,
+    /// Which state of it.
+    pub resource_version: String,
+    /// What it is for.
+    pub role: Role,
+    /// Whether its StatefulSet would make it another way today.
+    pub outdated: bool,
+    /// Whether it is being deleted.
+    pub ending: bool,
+    /// Whether its container runs.
+    pub running: bool,
+    /// Whether it says that it can serve.
+    pub ready: bool,
+    /// A chunkserver: whether the master hears from it. `None` when the master could not be asked.
+    pub in_touch: Option<bool>,
+}
+
+/// All pods of a cluster, and how many there should be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// Whether each StatefulSet controller has seen the newest state of its set: only then is `outdated` known.
+    pub settled: bool,
+    /// In the order of their names.
+    pub pods: Vec<PodView>,
+    /// Chunkserver pods that the StatefulSets ask for.
+    pub chunkservers_wanted: usize,
+}
+
+impl PodView {
+    /// It serves, and nothing is about to change that.
+    fn is_well(&self) -> bool {
+        let heard = self.role == Role::Master || self.in_touch == Some(true);
+        self.running && self.ready && !self.ending && heard
+    }
+
+    /// It serves nobody: to restart it takes nothing away. A chunkserver that is not ready is no such pod while the
+    /// master cannot be asked: perhaps all that it lacks is the master.
+    fn is_broken(&self) -> bool {
+        match self.role {
+            Role::Master => !self.running || !self.ready,
+            Role::Chunkserver => !self.running || (!self.ready && self.in_touch == Some(false)),
+        }
+    }
+
+    fn can_go(&self) -> bool {
+        self.outdated && !self.ending
+    }
+}
+
+impl Observed {
+    fn chunkservers(&self) -> impl Iterator<Item = &PodView> {
+        self.pods.iter().filter(|pod| pod.role == Role::Chunkserver)
+    }
+
+    /// Whether every chunkserver there should be is well, `but` one.
+    fn others_are_well(&self, but: &PodView) -> bool {
+        let others: Vec<_> = self.chunkservers().filter(|pod| pod.uid != but.uid).collect();
+        others.iter().all(|pod| pod.is_well()) && others.len() + 1 >= self.chunkservers_wanted
+    }
+
+    /// Whether a pod is outdated.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        !self.settled || self.pods.iter().any(|pod| pod.outdated)
+    }
+}
+
+/// The pod to restart now, if one may be.
+#[must_use]
+pub fn next(observed: &Observed) -> Option<&PodView> {
+    if !observed.settled {
+        return None;
+    }
+    // A pod that a bad manifest broke would otherwise wait for ever for its own health.
+    let broken = observed.pods.iter().find(|pod| pod.can_go() && pod.is_broken());
+    broken.or_else(|| next_chunkserver(observed)).or_else(|| next_master(observed))
+}
+
+fn next_chunkserver(observed: &Observed) -> Option<&PodView> {
+    let master_serves =
+        observed.pods.iter().any(|pod| pod.role == Role::Master && pod.is_well());
+    let mut candidates = observed.chunkservers().filter(|pod| pod.can_go());
+    candidates.find(|pod| master_serves && observed.others_are_well(pod))
+}
+
+/// The master is last: while it is away, nobody may say which chunkservers are well.
+fn next_master(observed: &Observed) -> Option<&PodView> {
+    let done = observed.chunkservers().all(|pod| pod.is_well() && !pod.outdated)
+        && observed.chunkservers().count() >= observed.chunkservers_wanted;
+    observed.pods.iter().find(|pod| done && pod.role == Role::Master && pod.can_go())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pod by letters: `o`utdated, `e`nding, `d`own (its container does not run), `n`ot ready, `s`ilent to the master,
+    /// `u`nknown to whom the master could not be asked about. Without any it is new and well.
+    fn pod(text: &str) -> PodView {
+        let (name, letters) = text.split_once(' ').unwrap_or((text, ""));
+        let has = |letter| letters.contains(letter);
+        let role = if name == "m" { Role::Master } else { Role::Chunkserver };
+        PodView {
+            name: name.to_owned(),
+            uid: format!("uid of {name}"),
+            resource_version: "1".to_owned(),
+            role,
+            outdated: has('o'),
+            ending: has('e'),
+            running: !has('d'),
+            ready: !has('d') && !has('n'),
+            in_touch: match role {
+                Role::Master => None,
+                Role::Chunkserver if has('u') => None,
+                Role::Chunkserver => Some(!has('d') && !has('s')),
+            },
+        }
+    }
+
+    fn observed(texts: &[&str]) -> Observed {
+        Observed {
+            settled: true,
+            pods: texts.iter().map(|text| pod(text)).collect(),
+            chunkservers_wanted: 3,
+        }
+    }
+
+    #[test]
+    fn one_at_a_time_and_the_master_last() {
+        let table: &[(&[&str], Option<&str>)] = &[
+            // Nothing to do.
+            (&["m", "a", "b", "c"], None),
+            (&["m", "a n", "b", "c"], None),
+            // One after the other, over all domains.
+            (&["m o", "a o", "b o", "c o"], Some("a")),
+            (&["m o", "a oe", "b o", "c o"], None),
+            (&["m o", "b o", "c o"], None),
+            (&["m o", "a d", "b o", "c o"], None),
+            (&["m o", "a n", "b o", "c o"], None),
+            (&["m o", "a s", "b o", "c o"], None),
+            (&["m o", "a", "b o", "c o"], Some("b")),
+            (&["m o", "a", "b", "c o"], Some("c")),
+            // The master: last, and only when all are back.
+            (&["m o", "a", "b", "c n"], None),
+            (&["m o", "a", "b", "c s"], None),
+            (&["m o", "a", "b"], None),
+            (&["m o", "a", "b", "c"], Some("m")),
+            (&["m oe", "a", "b", "c"], None),
+            // Nobody can say who is well: nothing goes.
+            (&["m", "a ou", "b ou", "c ou"], None),
+            (&["m n", "a onu", "b onu", "c onu"], None),
+            (&["m d", "a onu", "b onu", "c onu"], None),
+            // The one that is unwell itself may go when the others are well.
+            (&["m", "a", "b on", "c"], Some("b")),
+            (&["m", "a", "b os", "c"], Some("b")),
+            (&["m", "a o", "b on", "c"], Some("b")),
+            // Broken by what it runs: it goes first, however the others are.
+            (&["m", "a d", "b od", "c"], Some("b")),
+            (&["m", "a d", "b ons", "c"], Some("b")),
+            (&["m", "a oe", "b od", "c o"], Some("b")),
+            (&["m od", "a onu", "b onu", "c onu"], Some("m")),
+            (&["m on", "a nu", "b nu", "c nu"], Some("m")),
+            // Broken but not by what it runs: it is not ours to mend.
+            (&["m d", "a", "b", "c"], None),
+            (&["m", "a d", "b d", "c d"], None),
+            // More are wanted than there are: not while one is missing.
+            (&["m o", "a o", "b o"], None),
+        ];
+        for (pods, expected) in table {
+            let observed = observed(pods);
+            let next = next(&observed).map(|pod| pod.name.as_str());
+            assert_eq!(next, *expected, "{pods:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_goes_before_the_sets_are_seen() {
+        let mut observed = observed(&["m", "a o", "b", "c"]);
+        assert!(next(&observed).is_some());
+        observed.settled = false;
+        assert_eq!(next(&observed), None);
+        assert!(observed.is_outdated());
+    }
+
+    /// Whatever the states are: it is never a pod that serves while another chunkserver does not.
+    #[test]
+    fn no_two_serving_chunkservers_are_ever_away() {
+        let states = ["", "o", "oe", "od", "on", "os", "ons", "ou", "onu", "d", "n", "s", "e"];
+        for a in states {
+            for b in states {
+                for c in states {
+                    for m in ["", "o", "on", "od", "oe"] {
+                        let texts = [("m", m), ("a", a), ("b", b), ("c", c)];
+                        let texts = texts.map(|(name, letters)| format!("{name} {letters}"));
+                        let observed = observed(&texts.each_ref().map(String::as_str));
+                        let Some(next) = next(&observed) else { continue };
+                        assert!(next.outdated && !next.ending, "{texts:?}");
+                        let others_well = observed
+                            .chunkservers()
+                            .filter(|pod| pod.uid != next.uid)
+                            .all(PodView::is_well);
+                        assert!(others_well || next.is_broken(), "{texts:?}: {}", next.name);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What is told of a cluster: computed from what a pass learnt, written once and only when it differs.
+
+mod compute;
+mod conditions;
+mod write;
+
+pub use compute::{Learnt, MasterView, compute};
+pub use conditions::{Type, find, is_true};
+pub use write::{LiveCluster, remember, write};
