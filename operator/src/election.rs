@@ -183,8 +183,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_lease_is_over_when_it_was_seen_unchanged_for_its_whole_time() {
+    #[test]
+    fn a_lease_is_over_when_it_was_seen_unchanged_for_its_whole_time() {
         let mut observer = Observer::default();
         let start = Instant::now();
         let mut judge = |spec: &LeaseSpec, after: Duration| observer.judge("me", spec, start + after);
@@ -197,8 +197,8 @@ mod tests {
         assert_eq!(judge(&held_by("you", 2), 2 * LEASE_TIME + second), Verdict::Take);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_nobody_holds_is_taken_at_once_and_ours_is_renewed() {
+    #[test]
+    fn what_nobody_holds_is_taken_at_once_and_ours_is_renewed() {
         let mut observer = Observer::default();
         let now = Instant::now();
         assert_eq!(observer.judge("me", &LeaseSpec::default(), now), Verdict::Take);

@@ -230,3 +230,6 @@ fn root_of(error: &dyn std::error::Error) -> String {
     }
     innermost.to_string()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -59,7 +59,7 @@ impl Metrics {
             watch_answered: GaugeVec::new(
                 Opts::new(
                     "gfs_operator_watch_last_event_timestamp_seconds",
-                    "When a list, or something of a watch, last arrived; seconds since 1970.",
+                    "When a watch was last begun with success; seconds since 1970.",
                 ),
                 &["kind"],
             )?,

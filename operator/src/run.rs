@@ -28,6 +28,9 @@ use crate::watches::Watches;
 /// Between two looks whether the resource is defined.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// Behind SIGTERM, passes under way get so long: less than the kubelet waits.
+const LAST_PASSES: Duration = Duration::from_secs(20);
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -135,9 +138,14 @@ impl Operator {
         self.health.ready();
         self.watches.expect(&controller::WATCHED);
         self.ctx.metrics.leads(true);
+        let too_long = async {
+            stop.clone().await;
+            tokio::time::sleep(LAST_PASSES).await;
+        };
         tokio::select! {
-            () = controller::run(self.ctx.clone(), &self.namespaces, stop) => {}
+            () = controller::run(self.ctx.clone(), &self.namespaces, stop.clone()) => {}
             () = self.candidate.keep() => {}
+            () = too_long => tracing::warn!("passes under way are dropped where they are"),
         }
         self.ctx.metrics.leads(false);
         self.watches.expect_none();

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::kinds::Kind;
-use super::quantity;
+use crate::validate::quantity;
 
 /// The path of the first field of `wanted` that `live` lacks or has otherwise. `None`: nothing has to be written.
 #[must_use]

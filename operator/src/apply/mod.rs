@@ -2,7 +2,6 @@
 
 mod covers;
 mod kinds;
-mod quantity;
 mod manifest;
 mod write;
 

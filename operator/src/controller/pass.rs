@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::policy::Outlook;
 use crate::apply::{self, Live, Manifest};
-use crate::build::{Resources, build};
+use crate::build::build;
 use crate::context::Context;
 use crate::crd::{GfsCluster, PAUSED_ANNOTATION};
 use crate::dereference;
@@ -15,7 +15,7 @@ use crate::events::Reason;
 use crate::formatting;
 use crate::rollout;
 use crate::status::{self, Learnt, LiveCluster, Type, find, is_true};
-use crate::validate::{Component, Problem, ValidatedCluster, validate};
+use crate::validate::{Problem, ValidatedCluster, validate};
 
 /// Looks at a cluster and does what is to be done now.
 ///
@@ -41,9 +41,8 @@ pub async fn pass(ctx: &Context, namespace: &str, name: &str) -> Result<Outlook>
 async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) -> Result<()> {
     let cluster = live.decode().map_err(|error| Error::Spec(vec![unreadable(&error)]))?;
     let valid = validate(&cluster, &ctx.defaults).map_err(Error::Spec)?;
-    let built = build(&valid);
-    let wanted = apply::manifests(&built)?;
-    learn_manifest(learnt, &cluster, &valid, &built);
+    learn_manifest(learnt, &cluster, &valid);
+    let wanted = apply::manifests(&build(&valid))?;
 
     let children = dereference::children(ctx, &live.owner).await?;
     let applied = if learnt.paused {
@@ -69,21 +68,11 @@ async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) ->
     }
 }
 
-fn learn_manifest(
-    learnt: &mut Learnt,
-    cluster: &GfsCluster,
-    valid: &ValidatedCluster,
-    built: &Resources,
-) {
+fn learn_manifest(learnt: &mut Learnt, cluster: &GfsCluster, valid: &ValidatedCluster) {
     learnt.spec_is_valid = true;
     learnt.factor = cluster.spec.replication.factor;
-    learnt.image = built.stateful_sets.first().and_then(|set| {
-        let pod = set.spec.as_ref()?.template.spec.as_ref()?;
-        pod.containers.first()?.image.clone()
-    });
-    let labels = valid.selector(Component::Chunkserver);
-    let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    learnt.selector = Some(labels.join(","));
+    learnt.image = Some(valid.image().to_owned());
+    learnt.selector = Some(valid.chunkserver_selector_text());
 }
 
 fn unreadable(error: &serde_json::Error) -> Problem {

@@ -10,13 +10,11 @@ use crate::crd::PAUSED_ANNOTATION;
 use crate::dereference;
 use crate::error::{Error, Result};
 use crate::events::Reason;
+use crate::place::MASTER_PORT;
 use crate::master::{Line, MasterError, Member, Told};
 use crate::rollout::is_running;
 use crate::status::{LiveCluster, MasterView, remember};
 use crate::validate::ValidatedCluster;
-
-/// The port of a master's own protocol.
-const MASTER_PORT: u16 = 7400;
 
 /// The chunkservers that a master knows, when it could be asked.
 pub(super) type Known = Option<Vec<ChunkserverStatus>>;

@@ -314,11 +314,15 @@ fn reconciling(learnt: &Learnt, error: Option<&Error>, ready: &Verdict, stalled:
     if let Some(awaited) = &learnt.awaited {
         return Verdict::new(true, "Waiting", format!("waiting for the end of {awaited}"));
     }
-    if learnt.pods.as_ref().is_some_and(Observed::is_outdated) {
+    let outdated = |pods: &Observed| pods.pods.iter().any(|pod| pod.outdated);
+    if learnt.pods.as_ref().is_some_and(outdated) {
         return Verdict::new(true, "RollingOut", "pods are restarted one after the other");
     }
     if ready.status != Some(true) {
         return Verdict { status: Some(true), ..ready.clone() };
+    }
+    if learnt.pods.as_ref().is_some_and(|pods| !pods.settled) {
+        return Verdict::new(true, "Settling", "a StatefulSet's newest state was not taken up yet");
     }
     Verdict::new(false, "Done", "everything is as the manifest says")
 }

@@ -1,0 +1,122 @@
+//! Formatting exactly once, whatever becomes of volumes, status and operators.
+
+use gfs_operator::controller::Outlook;
+use gfs_types::ids::ClusterUid;
+use serde_json::json;
+
+use crate::world::{NAME, World};
+use crate::{installed, one_pass, operator, until_ready};
+
+const MASTER: &str = "prod-master-0";
+
+#[tokio::test]
+async fn a_lost_master_volume_is_told_and_nothing_is_formatted_or_deleted() {
+    let (world, ctx) = installed(json!({})).await;
+    world.lose_volume(MASTER);
+    world.turn();
+    // Whatever else is asked for meanwhile.
+    world.edit(|cluster| {
+        cluster["spec"] = json!({
+            "networkPolicy": {"enabled": false},
+            "image": {"repository": "registry.example/gfs", "tag": "0.2.0"},
+        });
+    });
+    for ctx in [&ctx, &operator(&world)] {
+        for _ in 0..3 {
+            assert_eq!(one_pass(ctx).await.unwrap(), Outlook::Stalled);
+            world.turn();
+        }
+    }
+    let writes = world.take_writes();
+    assert!(!writes.iter().any(|write| write.starts_with("DELETE") || write == "format"), "{writes:?}");
+    assert_eq!(world.state().formatted, 1);
+    assert!(world.state().volumes.is_empty());
+    assert_eq!(world.state().events, ["MasterDataLost"]);
+    for (type_, status) in [("Stalled", "True"), ("Ready", "False"), ("PrimaryAvailable", "False")] {
+        let expected = (status.to_owned(), "MasterDataLost".to_owned());
+        assert_eq!(world.condition(type_), expected, "{type_}");
+    }
+    // The volume comes back.
+    let uid = world.get("gfsclusters", NAME)["status"]["clusterUid"].as_str().unwrap().to_owned();
+    world.state().volumes.insert(MASTER.to_owned(), uid.parse().unwrap());
+    world.turn();
+    until_ready(&world, &ctx).await;
+}
+
+#[tokio::test]
+async fn a_status_that_was_lost_is_found_again_by_asking_the_master() {
+    let (world, ctx) = installed(json!({})).await;
+    let before = world.get("gfsclusters", NAME)["status"].clone();
+    world.state().change("gfsclusters", NAME, |cluster| {
+        cluster.as_object_mut().unwrap().remove("status");
+    });
+    until_ready(&world, &ctx).await;
+    let after = world.get("gfsclusters", NAME)["status"].clone();
+    assert_eq!(after["clusterUid"], before["clusterUid"]);
+    assert_eq!(after["initialized"], true);
+    assert_eq!(world.state().formatted, 1);
+    assert!(!world.state().events.contains(&"Adopted".to_owned()));
+}
+
+#[tokio::test]
+async fn a_retained_volume_of_an_earlier_cluster_is_adopted() {
+    let world = World::with(json!({}));
+    let earlier = ClusterUid(42);
+    world.state().volumes.insert(MASTER.to_owned(), earlier);
+    until_ready(&world, &operator(&world)).await;
+    let status = world.get("gfsclusters", NAME)["status"].clone();
+    assert_eq!(status["clusterUid"], earlier.to_string());
+    assert_eq!(world.state().formatted, 0);
+    assert!(world.state().events.contains(&"Adopted".to_owned()));
+}
+
+#[tokio::test]
+async fn a_volume_of_another_cluster_is_told_of() {
+    let (world, ctx) = installed(json!({})).await;
+    world.state().volumes.insert(MASTER.to_owned(), ClusterUid(42));
+    assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::Stalled);
+    assert_eq!(world.condition("Stalled").1, "ForeignMaster");
+    assert_eq!(world.state().events, ["ForeignMaster"]);
+}
+
+/// An operator that slept through everything, between any two of its calls, while another formatted the cluster and the
+/// volume was lost: it does not format the new one.
+#[tokio::test]
+async fn an_operator_that_slept_formats_nothing() {
+    let prepared = || async {
+        let world = World::with(json!({}));
+        one_pass(&operator(&world)).await.unwrap();
+        world.turn();
+        world
+    };
+    let undisturbed = prepared().await;
+    let before = undisturbed.state().steps;
+    one_pass(&operator(&undisturbed)).await.unwrap();
+    let steps = undisturbed.state().steps - before;
+    let mut slept = 0;
+    for step in 1..=steps {
+        let world = prepared().await;
+        let sleeper = operator(&world);
+        let at = world.state().steps + step;
+        world.state().hang_at = Some(at);
+        let sleeping = one_pass(&sleeper);
+        tokio::pin!(sleeping);
+        tokio::select! {
+            _ = &mut sleeping => panic!("step {step} never came"),
+            () = world.hung.notified() => {}
+        }
+        world.state().hang_at = None;
+        until_ready(&world, &operator(&world)).await;
+        assert_eq!(world.state().formatted, 1, "step {step}");
+        world.lose_volume(MASTER);
+        world.turn();
+        slept += 1;
+        world.wake.notify_one();
+        // Whether it fails or not: it does no harm.
+        let _ = sleeping.await;
+        assert_eq!(world.state().formatted, 1, "asleep at step {step}");
+        assert!(world.state().volumes.is_empty(), "asleep at step {step}");
+        assert_eq!(one_pass(&operator(&world)).await.unwrap(), Outlook::Stalled);
+    }
+    assert!(slept > 20, "{slept}");
+}

@@ -1,0 +1,96 @@
+//! A change of what pods run reaches them one at a time.
+
+use gfs_operator::controller::Outlook;
+use serde_json::json;
+
+use crate::world::World;
+use crate::{installed, one_pass};
+
+fn pods(world: &World) -> usize {
+    world.state().all("pods").count()
+}
+
+fn deleted(calls: &[String]) -> Vec<&str> {
+    calls.iter().filter_map(|call| call.strip_prefix("DELETE pods ")).collect()
+}
+
+#[tokio::test]
+async fn pods_of_all_domains_are_restarted_one_at_a_time_and_the_master_last() {
+    let domains = json!([{"name": "a"}, {"name": "b"}]);
+    let spec = |tag: &str| {
+        json!({
+            "image": {"repository": "registry.example/gfs", "tag": tag},
+            "chunkservers": {"replicas": 3, "domains": domains},
+        })
+    };
+    let (world, ctx) = installed(spec("1")).await;
+    world.edit(|cluster| cluster["spec"] = spec("2"));
+    // Seen by the controllers of the sets in the next turn only: until then nothing is known to be outdated.
+    assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::OnTheWay);
+    assert_eq!(world.condition("Reconciling"), ("True".to_owned(), "Settling".to_owned()));
+    let mut order = Vec::new();
+    for _ in 0..20 {
+        world.turn();
+        world.take_calls();
+        let outlook = one_pass(&ctx).await.unwrap();
+        let calls = world.take_calls();
+        order.extend(deleted(&calls).into_iter().map(str::to_owned));
+        assert!(pods(&world) >= 3, "two are away: {order:?}");
+        // The pod is not back yet: nothing more goes.
+        one_pass(&ctx).await.unwrap();
+        let calls = world.take_calls();
+        assert!(deleted(&calls).is_empty(), "{calls:?}");
+        if outlook == Outlook::Ready {
+            break;
+        }
+    }
+    assert_eq!(order, ["prod-chunk-a-0", "prod-chunk-a-1", "prod-chunk-b-0", "prod-master-0"]);
+    assert_eq!(world.condition("Reconciling").0, "False");
+    let restarts = world.state().events.iter().filter(|event| *event == "PodRestarted").count();
+    assert_eq!(restarts, 1, "repeated events are counted in the first");
+    for pod in world.state().all("pods") {
+        assert_eq!(pod["spec"]["containers"][0]["image"], "registry.example/gfs:2");
+    }
+}
+
+#[tokio::test]
+async fn a_chunkserver_that_is_unwell_holds_up_the_others() {
+    let (world, ctx) = installed(json!({})).await;
+    world.edit(|cluster| {
+        cluster["spec"] = json!({"chunkservers": {"config": {"reserve": "2GiB"}}});
+    });
+    one_pass(&ctx).await.unwrap();
+    world.turn();
+    let unwell = |ready: &str| {
+        let conditions = json!([{"type": "Ready", "status": ready}]);
+        let pod = "prod-chunk-default-1";
+        world.state().change("pods", pod, |pod| pod["status"]["conditions"] = conditions);
+    };
+    world.take_calls();
+    unwell("False");
+    one_pass(&ctx).await.unwrap();
+    // Outdated and out of touch, it is the one that may go.
+    assert_eq!(deleted(&world.take_calls()), ["prod-chunk-default-1"]);
+    one_pass(&ctx).await.unwrap();
+    assert!(deleted(&world.take_calls()).is_empty());
+    world.turn();
+    unwell("False");
+    one_pass(&ctx).await.unwrap();
+    // New and unwell: the others wait.
+    assert!(deleted(&world.take_calls()).is_empty());
+    world.turn();
+    one_pass(&ctx).await.unwrap();
+    assert_eq!(deleted(&world.take_calls()).len(), 1);
+}
+
+#[tokio::test]
+async fn more_chunkservers_are_added_without_a_restart() {
+    let (world, ctx) = installed(json!({})).await;
+    world.edit(|cluster| cluster["spec"] = json!({"chunkservers": {"replicas": 5}}));
+    crate::until_ready(&world, &ctx).await;
+    let calls = world.take_calls();
+    assert!(deleted(&calls).is_empty());
+    let applied: Vec<_> = calls.iter().filter(|call| call.starts_with("APPLY")).collect();
+    assert_eq!(applied, ["APPLY statefulsets prod-chunk-default"]);
+    assert_eq!(pods(&world), 6);
+}
