@@ -264,7 +264,7 @@ mod tests {
         let of_file = chunkserver(&both, &[]).unwrap();
         assert_eq!(of_file.net.advertise.as_deref(), Some("pod-1"));
         assert_eq!(of_file.topology.to_string(), "b/n-2");
-        let config = master(&GOOD.replace("127.0.0.1:0", "[::]:0"), &["--advertise", "fd00::7"]);
+        let config = master(&GOOD.replace("127.0.0.1:0", "'[::]:0'"), &["--advertise", "fd00::7"]);
         assert_eq!(config.unwrap().net.advertise.as_deref(), Some("fd00::7"));
     }
 
