@@ -88,7 +88,7 @@ pub(crate) fn run_action(workspace: &Workspace, options: &Options) -> Result<boo
         Action::PowerOn { node } => testbed.script("power-on.sh", &[&node.to_string()])?,
         Action::StopApi => testbed.script("stop-api.sh", &[])?,
         Action::StartApi => testbed.script("start-api.sh", &[])?,
-        Action::Load { images } => testbed.load(images)?,
+        Action::Load { images } => testbed.load(images.iter().map(PathBuf::as_path))?,
     }
     Ok(true)
 }
@@ -142,7 +142,7 @@ impl Testbed {
         for node in 1..=nodes {
             self.script("power-on.sh", &[&node.to_string()])?;
         }
-        self.load(images)?;
+        self.load(images.iter().map(PathBuf::as_path))?;
         self.script("addons.sh", &[])
     }
 
@@ -162,13 +162,15 @@ impl Testbed {
         self.script("down.sh", &[])
     }
 
-    pub(crate) fn load(&self, images: &[PathBuf]) -> Result<()> {
-        let images: Result<Vec<_>> = images
-            .iter()
-            .map(|image| image.canonicalize().with_context(|| format!("no {}", image.display())))
-            .map(|image| image.map(|image| image.to_string_lossy().into_owned()))
-            .collect();
-        self.script("load.sh", &images?.iter().map(String::as_str).collect::<Vec<_>>())
+    /// Puts archives of images onto all nodes that are on.
+    pub(crate) fn load<'a>(&self, images: impl Iterator<Item = &'a Path>) -> Result<()> {
+        let mut found = Vec::new();
+        for image in images {
+            let path = image.canonicalize();
+            let path = path.with_context(|| format!("there is no image {}", image.display()))?;
+            found.push(path.to_string_lossy().into_owned());
+        }
+        self.script("load.sh", &found.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// What its users need; an error when it is not up.
@@ -225,7 +227,7 @@ impl Environment {
         )
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.state.join("admin.conf")
     }
 
