@@ -13,7 +13,7 @@ use gfs_protocol::status::from_status;
 use gfs_types::ids::{ClusterUid, ServerUid};
 use gfs_types::limits::CONTROL_MESSAGE_BYTES_MAX;
 use gfs_types::message::client::{
-    ChunkserverStatus, ClientHello, Query, Reply, Request, Response,
+    ClientHello, ClusterStatus, Query, Reply, Request, Response,
 };
 use gfs_types::record::ConfigRecord;
 use gfs_types::topology::Topology;
@@ -73,8 +73,8 @@ pub trait Line: Send + Sync {
     fn status(&self) -> BoxFuture<'_, Result<Told, MasterError>>;
     /// Orders it to format itself. Repeated, it gives the same answer.
     fn format(&self, cluster: ClusterUid) -> BoxFuture<'_, Result<ConfigRecord, MasterError>>;
-    /// The chunkservers it knows.
-    fn chunkservers(&self) -> BoxFuture<'_, Result<Vec<ChunkserverStatus>, MasterError>>;
+    /// The chunkservers it knows, and how many chunks lack replicas.
+    fn cluster(&self) -> BoxFuture<'_, Result<ClusterStatus, MasterError>>;
 }
 
 /// Masters over gRPC.
@@ -151,7 +151,7 @@ impl GrpcLine {
     }
 
     /// A stream for one question: hello, question, and the answers to both.
-    async fn list(&self) -> Result<Vec<ChunkserverStatus>, MasterError> {
+    async fn ask_cluster(&self) -> Result<ClusterStatus, MasterError> {
         let hello = ClientHello { cluster: None, topology: Topology::default() };
         let question: pb::ClientRequest = (1, Request::Query(Query::Status)).into();
         let messages = [
@@ -177,7 +177,7 @@ impl GrpcLine {
         };
         match self.within(ANSWER, call).await? {
             Some(pb::master_message::Kind::Reply(reply)) => {
-                chunkservers(reply).map_err(|error| self.failed(error))
+                cluster(reply).map_err(|error| self.failed(error))
             }
             Some(pb::master_message::Kind::Refused(error)) => Err(self.failed(error.message)),
             _ => Err(self.failed("closed without an answer")),
@@ -194,8 +194,8 @@ impl Line for GrpcLine {
         Box::pin(self.order_format(cluster))
     }
 
-    fn chunkservers(&self) -> BoxFuture<'_, Result<Vec<ChunkserverStatus>, MasterError>> {
-        Box::pin(self.list())
+    fn cluster(&self) -> BoxFuture<'_, Result<ClusterStatus, MasterError>> {
+        Box::pin(self.ask_cluster())
     }
 }
 
@@ -210,10 +210,10 @@ fn told(reply: pb::MasterStatusReply) -> Result<Told, String> {
     Ok(Told::Formatted(Member { master, record, serving: reply.serving }))
 }
 
-fn chunkservers(reply: pb::ClientReply) -> Result<Vec<ChunkserverStatus>, gfs_types::Error> {
+fn cluster(reply: pb::ClientReply) -> Result<ClusterStatus, gfs_types::Error> {
     let (_, reply): (u64, Reply) = reply.try_into()?;
     match reply.result? {
-        Response::Status(status) => Ok(status.chunkservers),
+        Response::Status(status) => Ok(status),
         other => Err(gfs_types::Error::internal(format!("asked for its status, it told {other:?}"))),
     }
 }

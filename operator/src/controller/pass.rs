@@ -56,7 +56,7 @@ async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) ->
     let stalled = master.is_stalled();
     learnt.master = Some(master);
     let sets = dereference::stateful_sets(&applied)?;
-    let pods = rollout::observe(&sets, &children.pods, known.as_deref());
+    let pods = rollout::observe(&sets, &children.pods, known.as_ref(), Timestamp::now());
     let pods = learnt.pods.insert(pods);
     if learnt.paused || stalled {
         return Ok(());

@@ -1,6 +1,6 @@
 //! Carrying out what was decided about the master.
 
-use gfs_types::message::client::ChunkserverStatus;
+use gfs_types::message::client::ClusterStatus;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 
@@ -16,8 +16,8 @@ use crate::rollout::is_running;
 use crate::status::{LiveCluster, MasterView, remember};
 use crate::validate::ValidatedCluster;
 
-/// The chunkservers that a master knows, when it could be asked.
-pub(super) type Known = Option<Vec<ChunkserverStatus>>;
+/// The cluster as its master sees it, when that could be asked.
+pub(super) type Known = Option<ClusterStatus>;
 
 /// Asks the master what it is, and formats or remembers it if that is the step.
 ///
@@ -65,9 +65,9 @@ pub async fn settle(
             }
         }
     }
-    let known = chunkservers(line.as_ref(), member.as_ref()).await;
+    let known = cluster_of(line.as_ref(), member.as_ref()).await;
     let in_touch = known.as_ref().map(|known| {
-        let alive = known.iter().filter(|server| server.alive).count();
+        let alive = known.chunkservers.iter().filter(|server| server.alive).count();
         i32::try_from(alive).unwrap_or(i32::MAX)
     });
     Ok((MasterView::Answered { pod: name, step, member, in_touch }, known))
@@ -83,12 +83,12 @@ fn address(pod: &Pod) -> Option<String> {
     (is_running(pod) && pod.metadata.deletion_timestamp.is_none()).then_some(address)
 }
 
-async fn chunkservers(line: &dyn Line, member: Option<&Member>) -> Known {
+async fn cluster_of(line: &dyn Line, member: Option<&Member>) -> Known {
     if !member?.serving {
         return None;
     }
     // Not to know them is told as such, and holds up what would need to.
-    line.chunkservers().await.ok()
+    line.cluster().await.ok()
 }
 
 /// Formats the process at the other end of `line`, which said that it is blank, and remembers it.

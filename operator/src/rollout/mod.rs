@@ -48,6 +48,9 @@ pub struct Observed {
     pub settled: bool,
     /// In the order of their names.
     pub pods: Vec<PodView>,
+    /// Whether replicas are as many as they should be, as far as the last restart is why they were not. With every restart in a row
+    /// replicas fall behind what is written meanwhile; three in a row would leave a chunk without a current one.
+    pub caught_up: bool,
     /// Chunkserver pods that the StatefulSets ask for.
     pub chunkservers_wanted: usize,
 }
@@ -106,7 +109,7 @@ fn next_chunkserver(observed: &Observed) -> Option<&PodView> {
     let master_serves =
         observed.pods.iter().any(|pod| pod.role == Role::Master && pod.is_well());
     let mut candidates = observed.chunkservers().filter(|pod| pod.can_go());
-    candidates.find(|pod| master_serves && observed.others_are_well(pod))
+    candidates.find(|pod| master_serves && observed.caught_up && observed.others_are_well(pod))
 }
 
 /// The master is last: while it is away, nobody may say which chunkservers are well.
@@ -147,6 +150,7 @@ mod tests {
         Observed {
             settled: true,
             pods: texts.iter().map(|text| pod(text)).collect(),
+            caught_up: true,
             chunkservers_wanted: 3,
         }
     }
@@ -206,6 +210,16 @@ mod tests {
         observed.settled = false;
         assert_eq!(next(&observed), None);
         assert!(observed.is_outdated());
+    }
+
+    #[test]
+    fn no_chunkserver_goes_while_replicas_lack_what_the_last_one_missed() {
+        let behind = |texts| Observed { caught_up: false, ..observed(texts) };
+        assert_eq!(next(&behind(&["m o", "a", "b o", "c o"])), None);
+        // These take no replica away.
+        let name = |observed| next(&observed).map(|pod| pod.name.clone());
+        assert_eq!(name(behind(&["m", "a", "b od", "c o"])).as_deref(), Some("b"));
+        assert_eq!(name(behind(&["m o", "a", "b", "c"])).as_deref(), Some("m"));
     }
 
     /// Whatever the states are: it is never a pod that serves while another chunkserver does not.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use gfs_types::message::client::ChunkserverStatus;
+use gfs_types::message::client::{ChunkserverStatus, ClusterStatus};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::{Observed, PodView, Role};
@@ -14,26 +15,40 @@ use crate::validate::Component;
 /// The label in which a StatefulSet controller says of which revision a pod is.
 const REVISION_LABEL: &str = "controller-revision-hash";
 
-/// Puts together what is known. `known` are the chunkservers of the master, when it could be asked.
+/// Replicas that were not made equal so long after the last chunkserver came back are not expected back: its restart is not what
+/// they lack.
+const CATCH_UP: SignedDuration = SignedDuration::from_mins(10);
+
+/// Puts together what is known. `known` is the cluster as its master sees it, when that could be asked.
 #[must_use]
 pub fn observe(
     sets: &[StatefulSet],
     pods: &[Pod],
-    known: Option<&[ChunkserverStatus]>,
+    known: Option<&ClusterStatus>,
+    now: Timestamp,
 ) -> Observed {
     let revisions: BTreeMap<String, Option<String>> =
         sets.iter().map(|set| (set.name_any(), newest_revision(set))).collect();
     let wanted = |set: &StatefulSet| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
     let chunkserver_sets = sets.iter().filter(|set| role(set.labels()) == Some(Role::Chunkserver));
-    let mut views: Vec<_> = pods.iter().filter_map(|pod| view(pod, &revisions, known)).collect();
+    let servers = known.map(|known| known.chunkservers.as_slice());
+    let mut views: Vec<_> = pods.iter().filter_map(|pod| view(pod, &revisions, servers)).collect();
     views.sort_by(|a, b| a.name.cmp(&b.name));
     Observed {
         settled: revisions.values().all(Option::is_some),
         pods: views,
+        caught_up: known.is_some_and(|known| is_caught_up(pods, known.chunks_below_goal, now)),
         chunkservers_wanted: chunkserver_sets
             .map(|set| usize::try_from(wanted(set)).unwrap_or(0))
             .sum(),
     }
+}
+
+/// Whether what a chunkserver missed while it restarted is no longer missing, or not expected.
+fn is_caught_up(pods: &[Pod], chunks_below_goal: u64, now: Timestamp) -> bool {
+    let servers = pods.iter().filter(|pod| role(pod.labels()) == Some(Role::Chunkserver));
+    let last = servers.filter_map(|pod| ready(pod)?.last_transition_time.as_ref()).map(|at| at.0).max();
+    chunks_below_goal == 0 || last.is_some_and(|last| now.duration_since(last) >= CATCH_UP)
 }
 
 /// The revision that new pods get, once the controller has seen the newest state of the set.
@@ -97,13 +112,34 @@ pub(crate) fn is_running(pod: &Pod) -> bool {
 /// Whether its condition `Ready` is true.
 #[must_use]
 pub(crate) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = |conditions: &Vec<_>| {
-        conditions.iter().any(
-            |condition: &k8s_openapi::api::core::v1::PodCondition| {
-                condition.type_ == "Ready" && condition.status == "True"
-            },
-        )
-    };
-    conditions.is_some_and(ready)
+    ready(pod).is_some_and(|condition| condition.status == "True")
+}
+
+fn ready(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == "Ready")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn server(name: &str, ready_since: &str) -> Pod {
+        let labels = json!({"app.kubernetes.io/component": "chunkserver"});
+        let conditions = json!([{"type": "Ready", "status": "True", "lastTransitionTime": ready_since}]);
+        let metadata = json!({"name": name, "labels": labels});
+        serde_json::from_value(json!({"metadata": metadata, "status": {"conditions": conditions}})).unwrap()
+    }
+
+    #[test]
+    fn what_a_restart_left_behind_is_waited_for_and_what_is_missing_anyway_is_not() {
+        let pods = [server("a", "2026-01-01T11:00:00Z"), server("b", "2026-01-01T11:50:01Z")];
+        let at = |text: &str| text.parse().unwrap();
+        let noon = at("2026-01-01T12:00:00Z");
+        assert!(is_caught_up(&pods, 0, noon), "nothing is missing");
+        assert!(!is_caught_up(&pods, 1, noon), "b is back for less than ten minutes");
+        assert!(is_caught_up(&pods, 1, at("2026-01-01T12:00:01Z")), "b is back for ten minutes");
+        assert!(!is_caught_up(&[], 1, noon), "nobody is back");
+    }
 }

@@ -314,9 +314,13 @@ fn reconciling(learnt: &Learnt, error: Option<&Error>, ready: &Verdict, stalled:
     if let Some(awaited) = &learnt.awaited {
         return Verdict::new(true, "Waiting", format!("waiting for the end of {awaited}"));
     }
-    let outdated = |pods: &Observed| pods.pods.iter().any(|pod| pod.outdated);
-    if learnt.pods.as_ref().is_some_and(outdated) {
-        return Verdict::new(true, "RollingOut", "pods are restarted one after the other");
+    let outdated = |pods: &&Observed| pods.pods.iter().any(|pod| pod.outdated);
+    if let Some(pods) = learnt.pods.as_ref().filter(outdated) {
+        let how = match pods.caught_up {
+            true => "pods are restarted one after the other",
+            false => "the next chunkserver is restarted when all chunks have their replicas again",
+        };
+        return Verdict::new(true, "RollingOut", how);
     }
     if ready.status != Some(true) {
         return Verdict { status: Some(true), ..ready.clone() };

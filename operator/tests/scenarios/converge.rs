@@ -86,7 +86,7 @@ async fn an_unchanged_cluster_is_only_read_by_this_operator_and_by_the_next() {
                 "LIST statefulsets",
                 "LIST pods",
                 "ask status",
-                "ask chunkservers",
+                "ask cluster",
             ]
         );
     }

@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use gfs_operator::master::{Line, MasterError, Masters, Member, Told};
 use gfs_types::fence::{Incarnation, MasterEpoch};
 use gfs_types::ids::{ClusterUid, ServerUid};
-use gfs_types::message::client::ChunkserverStatus;
+use gfs_types::message::client::{ChunkserverStatus, ClusterStatus};
 use gfs_types::record::ConfigRecord;
 
 use crate::world::World;
@@ -97,12 +97,12 @@ impl Line for FakeLine {
         }))
     }
 
-    fn chunkservers(&self) -> BoxFuture<'_, Result<Vec<ChunkserverStatus>, MasterError>> {
-        Box::pin(self.call("ask chunkservers", |state| {
+    fn cluster(&self) -> BoxFuture<'_, Result<ClusterStatus, MasterError>> {
+        Box::pin(self.call("ask cluster", |state| {
             let pods = state.all("pods").filter(|pod| {
                 pod["metadata"]["labels"]["app.kubernetes.io/component"] == "chunkserver"
             });
-            pods.map(|pod| {
+            let chunkservers = pods.map(|pod| {
                 let name = pod["metadata"]["name"].as_str().unwrap();
                 ChunkserverStatus {
                     uid: ServerUid(2),
@@ -115,7 +115,9 @@ impl Line for FakeLine {
                     replicas: 0,
                 }
             })
-            .collect()
+            .collect();
+            let chunks_below_goal = state.chunks_below_goal;
+            ClusterStatus { chunkservers, chunks_below_goal, ..ClusterStatus::default() }
         }))
     }
 }

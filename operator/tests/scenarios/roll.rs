@@ -84,6 +84,26 @@ async fn a_chunkserver_that_is_unwell_holds_up_the_others() {
 }
 
 #[tokio::test]
+async fn the_next_chunkserver_waits_for_the_replicas_of_the_last() {
+    let (world, ctx) = installed(json!({})).await;
+    world.edit(|cluster| {
+        cluster["spec"] = json!({"chunkservers": {"config": {"reserve": "2GiB"}}});
+    });
+    one_pass(&ctx).await.unwrap();
+    world.turn();
+    world.take_calls();
+    one_pass(&ctx).await.unwrap();
+    assert_eq!(deleted(&world.take_calls()), ["prod-chunk-default-0"]);
+    world.turn();
+    world.state().chunks_below_goal = 7;
+    one_pass(&ctx).await.unwrap();
+    assert!(deleted(&world.take_calls()).is_empty(), "what the first missed is not there yet");
+    world.state().chunks_below_goal = 0;
+    one_pass(&ctx).await.unwrap();
+    assert_eq!(deleted(&world.take_calls()), ["prod-chunk-default-1"]);
+}
+
+#[tokio::test]
 async fn more_chunkservers_are_added_without_a_restart() {
     let (world, ctx) = installed(json!({})).await;
     world.edit(|cluster| cluster["spec"] = json!({"chunkservers": {"replicas": 5}}));

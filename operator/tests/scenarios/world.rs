@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) events: Vec<String>,
     /// How often a master was formatted.
     pub(crate) formatted: usize,
+    /// What the master says of chunks that lack replicas.
+    pub(crate) chunks_below_goal: u64,
     versions: u64,
     /// Steps taken so far; each call has one before its effect and one behind it.
     pub(crate) steps: usize,
