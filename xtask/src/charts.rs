@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-pub(crate) use self::generated::all as generated;
+pub(crate) use self::generated::{Generated, all as generated};
 pub(crate) use self::schemas::{FILE_TEMPLATE, write as write_schemas};
 
 /// Every chart, by its folder.

@@ -108,6 +108,16 @@ pub(crate) struct Environment {
     programs: PathBuf,
 }
 
+/// Programs and sources by which charts are judged.
+pub(crate) struct Judges {
+    pub(crate) helm: PathBuf,
+    pub(crate) kubeconform: PathBuf,
+    /// What the API of Kubernetes takes.
+    pub(crate) openapi: PathBuf,
+    /// For what is rendered, and for schemas.
+    pub(crate) folder: PathBuf,
+}
+
 impl Testbed {
     pub(crate) fn of(workspace: &Workspace) -> Result<Self> {
         let folder = workspace.metadata()?.target_directory.join("kubernetes");
@@ -126,7 +136,7 @@ impl Testbed {
     pub(crate) fn up(&self, nodes: u8) -> Result<()> {
         let obstacles = obstacles();
         anyhow::ensure!(obstacles.is_empty(), "no cluster here: {}", obstacles.join("; "));
-        programs::build(&self.sources.join("modules"), &self.programs())?;
+        programs::build(&self.sources.join("modules"), &self.programs(), &[])?;
         let images = self.own_images()?;
         self.down()?;
         let started = self.start(nodes, &images);
@@ -135,6 +145,19 @@ impl Testbed {
             self.down()?;
         }
         started
+    }
+
+    /// What judges charts: it needs no cluster, only programs and sources that a cluster is made of.
+    pub(crate) fn judges(&self) -> Result<Judges> {
+        let modules = self.sources.join("modules");
+        programs::build(&modules, &self.programs(), &["helm", "kubeconform"])?;
+        let kubernetes = go::find()?.sources(&modules.join("kubernetes"), "k8s.io/kubernetes")?;
+        Ok(Judges {
+            helm: self.programs().join("helm"),
+            kubeconform: self.programs().join("kubeconform"),
+            openapi: kubernetes.join("api/openapi-spec/v3"),
+            folder: self.folder.join("charts"),
+        })
     }
 
     fn start(&self, nodes: u8, images: &[PathBuf]) -> Result<()> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::charts;
 use crate::process::{cargo, output};
 use crate::workspace::Workspace;
 
@@ -18,6 +19,8 @@ pub(crate) fn write(workspace: &Workspace) -> Result<bool> {
     let printed = output(cargo(&workspace.root, &arguments).arg("crds"))?;
     let said = if replace(&workspace.root.join(FILE), &printed)? { "written" } else { "unchanged" };
     println!("{FILE}: {said}");
+    // A chart reads no file outside of its folder.
+    charts::generated(&workspace.root)?.iter().try_for_each(charts::Generated::write)?;
     Ok(true)
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Name the steps and what each does, and run none
     #[arg(long)]
     list: bool,
-    /// Skip the slow steps: deny, docs, cluster, kubernetes and readme
+    /// Skip the slow steps: charts, deny, docs, cluster, kubernetes and readme
     #[arg(long, conflicts_with = "only")]
     fast: bool,
 }

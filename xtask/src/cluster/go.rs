@@ -48,6 +48,20 @@ impl Go {
     }
 }
 
+impl Go {
+    /// The sources of a module that the one in `folder` requires.
+    pub(super) fn sources(&self, folder: &Path, module: &str) -> Result<PathBuf> {
+        downloaded(self.command(folder).args(["mod", "download", "-json", module]))
+    }
+}
+
+/// Where `go mod download -json` put the module.
+fn downloaded(download: &mut Command) -> Result<PathBuf> {
+    let found: Downloaded = serde_json::from_str(&output(download)?)
+        .context("go mod download: not the JSON that was expected")?;
+    Ok(found.folder)
+}
+
 /// X and Y of the 1.X.Y that `go version` prints; what is not released counts as too old.
 fn version(told: &str) -> Result<(u32, u32)> {
     let text = told.split_once(" go1.").map(|(_, rest)| rest.split(' ').next().unwrap_or(rest));
@@ -72,14 +86,13 @@ fn fetch(wanted: &str) -> Result<PathBuf> {
     let module = format!("golang.org/toolchain@v0.0.1-{wanted}.linux-{machine}");
     let mut download = Command::new("go");
     download.args(["mod", "download", "-json", &module]).current_dir(std::env::temp_dir());
-    let found: Downloaded = serde_json::from_str(&output(&mut download)?)
-        .context("go mod download: not the JSON that was expected")?;
+    let folder = downloaded(&mut download)?;
     // A module has no executable files, so whoever fetched one as a program makes them so.
     let mut allow = Command::new("chmod");
-    allow.args(["-R", "a+x"]).arg(found.folder.join("bin"));
-    let status = run(allow.arg(found.folder.join("pkg/tool")))?;
-    anyhow::ensure!(status.success(), "chmod of {} failed: {status}", found.folder.display());
-    Ok(found.folder.join("bin/go"))
+    allow.args(["-R", "a+x"]).arg(folder.join("bin"));
+    let status = run(allow.arg(folder.join("pkg/tool")))?;
+    anyhow::ensure!(status.success(), "chmod of {} failed: {status}", folder.display());
+    Ok(folder.join("bin/go"))
 }
 
 #[cfg(test)]

@@ -87,10 +87,10 @@ impl Module {
     }
 }
 
-/// Builds what is missing or old, and says what it is at.
-pub(super) fn build(sources: &Path, bin: &Path) -> Result<()> {
+/// Builds what is missing or old of these modules (all where none is named), and says what it is at.
+pub(super) fn build(sources: &Path, bin: &Path, only: &[&str]) -> Result<()> {
     let mut old = Vec::new();
-    for module in &MODULES {
+    for module in MODULES.iter().filter(|module| only.is_empty() || only.contains(&module.name)) {
         let pins = module.pins(sources)?;
         if !module.is_built(bin, &pins) {
             old.push((module, pins));
@@ -102,7 +102,7 @@ pub(super) fn build(sources: &Path, bin: &Path) -> Result<()> {
     let go = go::find()?;
     let count: usize = old.iter().map(|(module, _)| module.programs.len()).sum();
     println!(
-        "{count} programs of the cluster are to be built: a quarter of an hour when Go has built none of them before"
+        "{count} programs are to be built; all of the cluster take a quarter of an hour when Go has built none of them before"
     );
     let mut done = 0;
     for (module, pins) in old {

@@ -8,16 +8,12 @@ use anyhow::{Context, Result};
 
 use super::report::Tally;
 use crate::charts::{self, CHARTS, FILE_TEMPLATE};
-use crate::process::{output, run, succeeds};
+use crate::cluster::{Judges, Testbed};
+use crate::process::{output, run};
 use crate::workspace::Workspace;
 
-/// The programs, and where the schemas come from.
-struct Bench {
-    helm: PathBuf,
-    kubeconform: PathBuf,
-    /// Rendered manifests and schemas.
-    folder: PathBuf,
-}
+/// Looks at charts.
+struct Bench(Judges);
 
 /// What a good judge does not take.
 const WRONG: [(&str, &str); 3] = [
@@ -35,23 +31,9 @@ const WRONG: [(&str, &str); 3] = [
 /// Looks at every chart in every way; each look counts as one.
 pub(super) fn run_all(workspace: &Workspace) -> Result<Tally> {
     let mut sum = generated(&workspace.root)?;
-    let target = workspace.metadata()?.target_directory.join("kubernetes");
-    let (Some(helm), Some(kubeconform)) = (find(&target, "helm"), find(&target, "kubeconform"))
-    else {
-        sum.add(Tally::skipped(
-            "helm and kubeconform are missing: cargo xtask cluster up builds them",
-        ));
-        return Ok(sum);
-    };
-    let Some(openapi) = openapi(&workspace.root) else {
-        sum.add(Tally::skipped(
-            "the sources of Kubernetes are missing: cargo xtask cluster up fetches them",
-        ));
-        return Ok(sum);
-    };
-    let bench = Bench { helm, kubeconform, folder: target.join("charts") };
-    let schemas = bench.folder.join("schemas");
-    let count = charts::write_schemas(&openapi, &workspace.root.join("crds"), &schemas)?;
+    let bench = Bench(Testbed::of(workspace)?.judges()?);
+    let schemas = bench.0.folder.join("schemas");
+    let count = charts::write_schemas(&bench.0.openapi, &workspace.root.join("crds"), &schemas)?;
     println!("{count} schemas");
     sum.add(bench.refuses_what_is_wrong()?);
     for chart in CHARTS {
@@ -82,22 +64,6 @@ fn generated(root: &Path) -> Result<Tally> {
     Ok(sum)
 }
 
-/// Where `cargo xtask cluster` put it, or on the path.
-fn find(target: &Path, program: &str) -> Option<PathBuf> {
-    let candidates = [target.join("bin").join(program), PathBuf::from(program)];
-    let help = if program == "helm" { "version" } else { "-v" };
-    candidates.into_iter().find(|program| succeeds(Command::new(program).arg(help)))
-}
-
-/// What the API of Kubernetes takes, in the sources from which the test cluster is built.
-fn openapi(root: &Path) -> Option<PathBuf> {
-    let mut list = Command::new("go");
-    list.args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]);
-    list.current_dir(root.join("tests/kubernetes/modules/kubernetes")).env("GOWORK", "off");
-    let folder = PathBuf::from(output(&mut list).ok()?.trim()).join("api/openapi-spec/v3");
-    folder.is_dir().then_some(folder)
-}
-
 /// The values the chart comes with, and those of `ci/`.
 fn value_files(chart: &Path) -> Result<Vec<PathBuf>> {
     let mut files = vec![chart.join("values.yaml")];
@@ -111,13 +77,13 @@ fn value_files(chart: &Path) -> Result<Vec<PathBuf>> {
 
 impl Bench {
     fn lint(&self, chart: &Path) -> Result<Tally> {
-        let status = run(Command::new(&self.helm).args(["lint", "--strict"]).arg(chart))?;
+        let status = run(Command::new(&self.0.helm).args(["lint", "--strict"]).arg(chart))?;
         Ok(Tally::of(status.success(), &format!("helm lint: {}", chart.display())))
     }
 
     /// What the chart makes of these values, judged.
     fn conforms(&self, chart: &Path, values: &Path) -> Result<Tally> {
-        let mut template = Command::new(&self.helm);
+        let mut template = Command::new(&self.0.helm);
         template.args(["template", "release", "--namespace", "place"]).arg(chart);
         let text = output(template.arg("--values").arg(values))?;
         let good = self.takes("rendered.yaml", &text)?;
@@ -136,14 +102,14 @@ impl Bench {
     }
 
     fn takes(&self, name: &str, manifests: &str) -> Result<bool> {
-        let path = self.folder.join(name);
+        let path = self.0.folder.join(name);
         fs::write(&path, manifests)?;
         Ok(run(self.judge().arg(path))?.success())
     }
 
     fn judge(&self) -> Command {
-        let location = format!("{}/{FILE_TEMPLATE}", self.folder.join("schemas").display());
-        let mut judge = Command::new(&self.kubeconform);
+        let location = format!("{}/{FILE_TEMPLATE}", self.0.folder.join("schemas").display());
+        let mut judge = Command::new(&self.0.kubeconform);
         judge.args(["-strict", "-summary", "-schema-location", &location]);
         judge
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::Result;
 
 use super::report::Tally;
-use super::tools::{CLIPPY, GIT, RUSTFMT, Tool};
+use super::tools::{CLIPPY, GIT, GO, RUSTFMT, Tool};
 use super::{charts, deny, kubernetes, tools};
 use crate::process::{cargo, run, run_watched};
 use crate::tidy;
@@ -50,8 +50,8 @@ pub(crate) const STEPS: [Step; 11] = [
     Step {
         name: "charts",
         about: "Helm charts: rendered, judged by the schemas of Kubernetes, their pages current",
-        slow: false,
-        needs: &[],
+        slow: true,
+        needs: &[&GO],
         run: charts::run_all,
     },
     Step {

@@ -32,7 +32,7 @@ const IP: Tool = Tool { probe: &["ip", "-Version"], source: Source::Debian("ipro
 const NFT: Tool = Tool { probe: &["nft", "--version"], source: Source::Debian("nftables") };
 
 /// A Kubernetes of one's own is built by Go; an older one than it needs will do, since it fetches another.
-const GO: Tool = Tool { probe: &["go", "version"], source: Source::Debian("golang-go") };
+pub(crate) const GO: Tool = Tool { probe: &["go", "version"], source: Source::Debian("golang-go") };
 const RUNC: Tool = Tool { probe: &["runc", "--version"], source: Source::Debian("runc") };
 const OPENSSL: Tool = Tool { probe: &["openssl", "version"], source: Source::Debian("openssl") };
 const PROCPS: Tool = Tool { probe: &["sysctl", "--version"], source: Source::Debian("procps") };
