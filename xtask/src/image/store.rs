@@ -41,7 +41,8 @@ impl Store {
         context: &Path,
         base: &str,
     ) -> Result<()> {
-        let mut build = self.buildah(&["build", "--isolation", "chroot", "--tag", reference]);
+        let mut build =
+            self.buildah(&["build", "--quiet", "--isolation", "chroot", "--tag", reference]);
         build.arg("--build-arg").arg(format!("BASE={base}"));
         done(build.arg("--file").arg(containerfile).arg(context))
     }
