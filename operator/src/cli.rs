@@ -74,12 +74,7 @@ pub struct RunArgs {
     )]
     pub watch_namespaces: Vec<String>,
     /// Where /livez, /readyz and /metrics are answered
-    #[arg(
-        long,
-        env = "GFS_HTTP_LISTEN",
-        default_value = "0.0.0.0:8080",
-        value_name = "ADDRESS"
-    )]
+    #[arg(long, env = "GFS_HTTP_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub http_listen: String,
     /// How log lines look
     #[arg(long, env = "GFS_LOG_FORMAT", value_enum, default_value = "json", value_name = "FORMAT")]
@@ -172,6 +167,9 @@ mod tests {
         let policy = |text| PullPolicy::from(run(&["--image-pull-policy", text]).image_pull_policy);
         assert_eq!(policy("Never"), PullPolicy::Never);
         assert_eq!(policy("ifnotpresent"), PullPolicy::IfNotPresent);
-        assert!(Arguments::try_parse_from(["gfs-operator", "run"]).is_err() || std::env::var("GFS_IMAGE").is_ok());
+        assert!(
+            Arguments::try_parse_from(["gfs-operator", "run"]).is_err()
+                || std::env::var("GFS_IMAGE").is_ok()
+        );
     }
 }

@@ -29,8 +29,7 @@ pub struct Children {
 /// The API server does not answer.
 pub async fn cluster(ctx: &Context, namespace: &str, name: &str) -> Result<Option<DynamicObject>> {
     let resource = kube::api::ApiResource::erase::<GfsCluster>(&());
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(ctx.client.clone(), namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);
     let found = api.get_opt(name).await;
     found.map_err(|source| Error::api(format!("reading GfsCluster {name}"), source))
 }

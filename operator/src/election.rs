@@ -187,7 +187,8 @@ mod tests {
     fn a_lease_is_over_when_it_was_seen_unchanged_for_its_whole_time() {
         let mut observer = Observer::default();
         let start = Instant::now();
-        let mut judge = |spec: &LeaseSpec, after: Duration| observer.judge("me", spec, start + after);
+        let mut judge =
+            |spec: &LeaseSpec, after: Duration| observer.judge("me", spec, start + after);
         let second = Duration::from_secs(1);
         assert_eq!(judge(&held_by("you", 1), second), Verdict::Leave);
         assert_eq!(judge(&held_by("you", 1), LEASE_TIME), Verdict::Leave);

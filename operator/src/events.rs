@@ -101,7 +101,8 @@ impl Events {
 /// The beginning of a text, in whole characters.
 #[must_use]
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
-    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= bytes_max);
+    let end =
+        text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= bytes_max);
     &text[..end.last().unwrap_or(0)]
 }
 

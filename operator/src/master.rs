@@ -160,10 +160,8 @@ impl GrpcLine {
         ];
         let messages = messages.map(|kind| pb::ClientMessage { kind: Some(kind) });
         // The stream stays open until the answer is here.
-        let outbound = futures::StreamExt::chain(
-            futures::stream::iter(messages),
-            futures::stream::pending(),
-        );
+        let outbound =
+            futures::StreamExt::chain(futures::stream::iter(messages), futures::stream::pending());
         let mut client = self.client.clone();
         let call = async move {
             let mut inbound = client.client(outbound).await?.into_inner();

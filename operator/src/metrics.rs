@@ -29,8 +29,7 @@ impl Metrics {
     /// A name is taken.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let counter = IntCounter::new;
-        let counters =
-            |name, help, label| IntCounterVec::new(Opts::new(name, help), &[label]);
+        let counters = |name, help, label| IntCounterVec::new(Opts::new(name, help), &[label]);
         let made = Self {
             passes: counter("gfs_operator_reconcile_total", "Passes over a cluster.")?,
             errors: counters(

@@ -78,9 +78,14 @@ impl Kind {
     /// list the whole list is ours.
     pub(super) fn shared_lists(self) -> &'static [&'static str] {
         match self {
-            Self::StatefulSet => {
-                &["ownerReferences", "containers", "initContainers", "env", "volumes", "volumeMounts"]
-            }
+            Self::StatefulSet => &[
+                "ownerReferences",
+                "containers",
+                "initContainers",
+                "env",
+                "volumes",
+                "volumeMounts",
+            ],
             _ => &["ownerReferences"],
         }
     }

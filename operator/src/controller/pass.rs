@@ -100,8 +100,7 @@ async fn tell(
     error: Option<&Error>,
 ) -> Result<()> {
     let before = live.status.conditions.clone();
-    let status =
-        status::compute(&live.status, live.generation(), learnt, error, Timestamp::now());
+    let status = status::compute(&live.status, live.generation(), learnt, error, Timestamp::now());
     status::write(ctx, live, status).await?;
     let after = &live.status.conditions;
     let stalled = find(after, Type::Stalled).filter(|_| is_true(after, Type::Stalled));

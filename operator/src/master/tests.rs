@@ -14,7 +14,7 @@ use gfs_types::message::client::{
 };
 use gfs_types::record::ConfigRecord;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::runtime::{Builder, Runtime};
 use tonic::{Request, Response as Answer, Status, Streaming};
 
 use super::{Grpc, Line, Masters, Member, Told};
@@ -119,26 +119,39 @@ impl Master for Small {
     }
 }
 
-/// Serves at `address` until told to end; then its connections are closed.
-async fn serve(master: Small, address: &str) -> (SocketAddr, oneshot::Sender<()>) {
-    let listener = TcpListener::bind(address).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (end, ended) = oneshot::channel::<()>();
-    let incoming = futures::stream::unfold(listener, |listener| async move {
-        let accepted = listener.accept().await.map(|(stream, _)| stream);
-        Some((accepted, listener))
-    });
-    let serving =
-        tonic::transport::Server::builder().add_service(MasterServer::new(master)).serve_with_incoming(
-            incoming,
-        );
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = serving => {}
-            _ = ended => {}
+/// A process: at its end all of its connections are closed.
+struct Process {
+    address: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.runtime.take().map(Runtime::shutdown_background);
+    }
+}
+
+fn serve(master: Small, address: &str) -> Process {
+    // The one before lets go of the address when its runtime is gone.
+    let listener = loop {
+        match std::net::TcpListener::bind(address) {
+            Ok(listener) => break listener,
+            Err(_) => std::thread::yield_now(),
         }
+    };
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.spawn(async move {
+        let listener = TcpListener::from_std(listener).unwrap();
+        let incoming = futures::stream::unfold(listener, |listener| async move {
+            let accepted = listener.accept().await.map(|(stream, _)| stream);
+            Some((accepted, listener))
+        });
+        let server = tonic::transport::Server::builder().add_service(MasterServer::new(master));
+        server.serve_with_incoming(incoming).await
     });
-    (address, end)
+    Process { address, runtime: Some(runtime) }
 }
 
 async fn dial(address: SocketAddr) -> Box<dyn Line> {
@@ -147,8 +160,8 @@ async fn dial(address: SocketAddr) -> Box<dyn Line> {
 
 #[tokio::test]
 async fn a_blank_master_is_formatted_and_tells_its_chunkservers() {
-    let (address, _end) = serve(Small::default(), "127.0.0.1:0").await;
-    let line = dial(address).await;
+    let process = serve(Small::default(), "127.0.0.1:0");
+    let line = dial(process.address).await;
     assert_eq!(line.status().await, Ok(Told::Blank));
     let record = line.format(ClusterUid(5)).await.unwrap();
     assert_eq!(record.cluster, ClusterUid(5));
@@ -162,25 +175,16 @@ async fn a_blank_master_is_formatted_and_tells_its_chunkservers() {
 #[tokio::test]
 async fn a_line_is_never_to_another_process() {
     let (first, second) = (Small::default(), Small::default());
-    let (address, end) = serve(first, "127.0.0.1:0").await;
+    let process = serve(first.clone(), "127.0.0.1:0");
+    let address = process.address;
     let line = dial(address).await;
     assert_eq!(line.status().await, Ok(Told::Blank));
-    drop(end);
-    // The address is free again when the listener of the first is gone.
-    let bound = async {
-        loop {
-            match TcpListener::bind(address).await {
-                Ok(listener) => return drop(listener),
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    bound.await;
-    let (same, _end) = serve(second.clone(), &address.to_string()).await;
-    assert_eq!(same, address);
+    drop(process);
+    let _second = serve(second.clone(), &address.to_string());
     let error = line.format(ClusterUid(5)).await.unwrap_err();
     assert!(error.to_string().contains(&address.to_string()), "{error}");
-    assert_eq!(*second.cluster.lock().unwrap(), None, "the other process was formatted");
+    let formatted = [&first, &second].map(|master| *master.cluster.lock().unwrap());
+    assert_eq!(formatted, [None, None], "a process was formatted");
     // It can be asked over a line of its own.
     assert_eq!(dial(address).await.status().await, Ok(Told::Blank));
 }

@@ -106,8 +106,7 @@ pub fn next(observed: &Observed) -> Option<&PodView> {
 }
 
 fn next_chunkserver(observed: &Observed) -> Option<&PodView> {
-    let master_serves =
-        observed.pods.iter().any(|pod| pod.role == Role::Master && pod.is_well());
+    let master_serves = observed.pods.iter().any(|pod| pod.role == Role::Master && pod.is_well());
     let mut candidates = observed.chunkservers().filter(|pod| pod.can_go());
     candidates.find(|pod| master_serves && observed.caught_up && observed.others_are_well(pod))
 }

@@ -203,7 +203,8 @@ impl Verdicts {
             ready,
             reconciling,
             spec: spec_verdict(learnt, error).unwrap_or_else(|| kept(Type::SpecValid)),
-            stalled: stalled.unwrap_or_else(|| Verdict::new(false, "GoesOn", "nothing is in the way")),
+            stalled: stalled
+                .unwrap_or_else(|| Verdict::new(false, "GoesOn", "nothing is in the way")),
             primary,
             chunkservers,
             paused: paused(learnt.paused),
@@ -272,14 +273,17 @@ fn spec_verdict(learnt: &Learnt, error: Option<&Error>) -> Option<Verdict> {
         Some(error @ Error::Spec(_)) => {
             Some(Verdict::new(false, Category::Spec.reason(), error.to_string()))
         }
-        _ if learnt.spec_is_valid => Some(Verdict::new(true, "Accepted", "the manifest can be built")),
+        _ if learnt.spec_is_valid => {
+            Some(Verdict::new(true, "Accepted", "the manifest can be built"))
+        }
         _ => None,
     }
 }
 
 fn chunkservers_verdict(pods: &Observed, factor: i32) -> Verdict {
     let (ready, wanted) = (count(pods, Role::Chunkserver, true), pods.chunkservers_wanted);
-    let message = format!("{ready} of {wanted} chunkservers are ready; a chunk has {factor} replicas");
+    let message =
+        format!("{ready} of {wanted} chunkservers are ready; a chunk has {factor} replicas");
     if ready < factor {
         Verdict::new(false, "TooFew", message)
     } else if usize::try_from(ready).is_ok_and(|ready| ready < wanted) {
@@ -333,7 +337,11 @@ fn reconciling(learnt: &Learnt, error: Option<&Error>, ready: &Verdict, stalled:
 
 fn paused(paused: bool) -> Verdict {
     if paused {
-        Verdict::new(true, "Annotation", "the annotation gfs.rs/paused is true: no child is written")
+        Verdict::new(
+            true,
+            "Annotation",
+            "the annotation gfs.rs/paused is true: no child is written",
+        )
     } else {
         Verdict::new(false, "NotPaused", "children are written as the manifest says")
     }

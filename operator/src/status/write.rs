@@ -73,7 +73,8 @@ pub async fn write(ctx: &Context, live: &mut LiveCluster, status: GfsClusterStat
         Api::namespaced_with(ctx.client.clone(), &owner.namespace, &resource);
     let mut object = live.object.clone();
     object.data["status"] = json!(status);
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params =
+        PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let written = api.replace_status(&owner.name, &params, &object).await;
     ctx.metrics.wrote("GfsCluster");
     let doing = || format!("writing the status of GfsCluster {}", owner.name);

@@ -35,7 +35,8 @@ impl Service<Request<Body>> for Api {
             let asked = Asked::new(&parts, body);
             let (code, answer) = asked.answer(&mut world.state());
             world.step().await;
-            let response = Response::builder().status(code).header("content-type", "application/json");
+            let response =
+                Response::builder().status(code).header("content-type", "application/json");
             Ok(response.body(Body::from(answer.to_string().into_bytes())).unwrap())
         })
     }
@@ -53,7 +54,8 @@ struct Asked {
 
 impl Asked {
     fn new(parts: &http::request::Parts, body: Value) -> Self {
-        let path: Vec<_> = parts.uri.path().trim_matches('/').split('/').map(str::to_owned).collect();
+        let path: Vec<_> =
+            parts.uri.path().trim_matches('/').split('/').map(str::to_owned).collect();
         let start = if path[0] == "api" { 2 } else { 3 };
         assert_eq!(path[start], "namespaces", "{path:?}");
         let rest = &path[start + 2..];
@@ -104,7 +106,8 @@ impl Asked {
 
     fn list(&self, state: &State) -> Value {
         let selector = self.query["labelSelector"].as_str().unwrap();
-        let wanted: Vec<_> = selector.split(',').map(|word| word.split_once('=').unwrap()).collect();
+        let wanted: Vec<_> =
+            selector.split(',').map(|word| word.split_once('=').unwrap()).collect();
         let selected = |body: &&Value| {
             let labels = &body["metadata"]["labels"];
             wanted.iter().all(|(key, value)| labels[*key] == *value)

@@ -28,11 +28,15 @@ async fn a_lost_master_volume_is_told_and_nothing_is_formatted_or_deleted() {
         }
     }
     let writes = world.take_writes();
-    assert!(!writes.iter().any(|write| write.starts_with("DELETE") || write == "format"), "{writes:?}");
+    assert!(
+        !writes.iter().any(|write| write.starts_with("DELETE") || write == "format"),
+        "{writes:?}"
+    );
     assert_eq!(world.state().formatted, 1);
     assert!(world.state().volumes.is_empty());
     assert_eq!(world.state().events, ["MasterDataLost"]);
-    for (type_, status) in [("Stalled", "True"), ("Ready", "False"), ("PrimaryAvailable", "False")] {
+    for (type_, status) in [("Stalled", "True"), ("Ready", "False"), ("PrimaryAvailable", "False")]
+    {
         let expected = (status.to_owned(), "MasterDataLost".to_owned());
         assert_eq!(world.condition(type_), expected, "{type_}");
     }
