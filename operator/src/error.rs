@@ -119,10 +119,10 @@ impl Error {
     }
 }
 
-/// Whether there is no such object.
+/// Whether there is no such object, or no such kind of objects: that is told without a reason.
 #[must_use]
 pub fn is_not_found(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_not_found())
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 fn join(problems: &[Problem]) -> String {
