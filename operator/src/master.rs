@@ -12,9 +12,7 @@ use gfs_protocol::pb::master_client::MasterClient;
 use gfs_protocol::status::from_status;
 use gfs_types::ids::{ClusterUid, ServerUid};
 use gfs_types::limits::CONTROL_MESSAGE_BYTES_MAX;
-use gfs_types::message::client::{
-    ClientHello, ClusterStatus, Query, Reply, Request, Response,
-};
+use gfs_types::message::client::{ClientHello, ClusterStatus, Query, Reply, Request, Response};
 use gfs_types::record::ConfigRecord;
 use gfs_types::topology::Topology;
 use hyper_util::rt::TokioIo;
@@ -212,7 +210,9 @@ fn cluster(reply: pb::ClientReply) -> Result<ClusterStatus, gfs_types::Error> {
     let (_, reply): (u64, Reply) = reply.try_into()?;
     match reply.result? {
         Response::Status(status) => Ok(status),
-        other => Err(gfs_types::Error::internal(format!("asked for its status, it told {other:?}"))),
+        other => {
+            Err(gfs_types::Error::internal(format!("asked for its status, it told {other:?}")))
+        }
     }
 }
 

@@ -47,7 +47,8 @@ pub fn observe(
 /// Whether what a chunkserver missed while it restarted is no longer missing, or not expected.
 fn is_caught_up(pods: &[Pod], chunks_below_goal: u64, now: Timestamp) -> bool {
     let servers = pods.iter().filter(|pod| role(pod.labels()) == Some(Role::Chunkserver));
-    let last = servers.filter_map(|pod| ready(pod)?.last_transition_time.as_ref()).map(|at| at.0).max();
+    let last =
+        servers.filter_map(|pod| ready(pod)?.last_transition_time.as_ref()).map(|at| at.0).max();
     chunks_below_goal == 0 || last.is_some_and(|last| now.duration_since(last) >= CATCH_UP)
 }
 
@@ -127,9 +128,11 @@ mod tests {
 
     fn server(name: &str, ready_since: &str) -> Pod {
         let labels = json!({"app.kubernetes.io/component": "chunkserver"});
-        let conditions = json!([{"type": "Ready", "status": "True", "lastTransitionTime": ready_since}]);
+        let conditions =
+            json!([{"type": "Ready", "status": "True", "lastTransitionTime": ready_since}]);
         let metadata = json!({"name": name, "labels": labels});
-        serde_json::from_value(json!({"metadata": metadata, "status": {"conditions": conditions}})).unwrap()
+        serde_json::from_value(json!({"metadata": metadata, "status": {"conditions": conditions}}))
+            .unwrap()
     }
 
     #[test]

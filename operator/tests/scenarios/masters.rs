@@ -102,20 +102,21 @@ impl Line for FakeLine {
             let pods = state.all("pods").filter(|pod| {
                 pod["metadata"]["labels"]["app.kubernetes.io/component"] == "chunkserver"
             });
-            let chunkservers = pods.map(|pod| {
-                let name = pod["metadata"]["name"].as_str().unwrap();
-                ChunkserverStatus {
-                    uid: ServerUid(2),
-                    address: format!("{}:7500", pod["status"]["podIP"].as_str().unwrap()),
-                    http_address: String::new(),
-                    topology: format!("default/node/{name}").parse().unwrap(),
-                    alive: pod["status"]["conditions"][0]["status"] == "True",
-                    capacity_bytes: 1,
-                    free_bytes: 1,
-                    replicas: 0,
-                }
-            })
-            .collect();
+            let chunkservers = pods
+                .map(|pod| {
+                    let name = pod["metadata"]["name"].as_str().unwrap();
+                    ChunkserverStatus {
+                        uid: ServerUid(2),
+                        address: format!("{}:7500", pod["status"]["podIP"].as_str().unwrap()),
+                        http_address: String::new(),
+                        topology: format!("default/node/{name}").parse().unwrap(),
+                        alive: pod["status"]["conditions"][0]["status"] == "True",
+                        capacity_bytes: 1,
+                        free_bytes: 1,
+                        replicas: 0,
+                    }
+                })
+                .collect();
             let chunks_below_goal = state.chunks_below_goal;
             ClusterStatus { chunkservers, chunks_below_goal, ..ClusterStatus::default() }
         }))
