@@ -154,7 +154,9 @@ fn set<T: Copy + FromStr<Err: ToString>>(
 fn key(error: &ConfigError) -> &'static str {
     match error {
         ConfigError::NoAdvertise { .. } => "net.advertise",
-        ConfigError::BadAddress { key, .. } | ConfigError::OutOfRange { key, .. } => key,
+        ConfigError::BadAddress { key, .. }
+        | ConfigError::BadHost { key, .. }
+        | ConfigError::OutOfRange { key, .. } => key,
     }
 }
 
