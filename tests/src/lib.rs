@@ -9,6 +9,7 @@ pub mod command;
 pub mod decoders;
 pub mod disks;
 pub mod equal;
+pub mod kubernetes;
 pub mod load;
 pub mod master_state;
 pub mod network;

@@ -1,4 +1,4 @@
-//! The step `kubernetes`: the suite of `tests/tests/kubernetes.rs`, on a cluster that is made for it and ended after it.
+//! The step `kubernetes`: the suite of `tests/tests/kubernetes`, on a cluster that is made for it and ended after it.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,0 +1,105 @@
+//! A crew in a pod: it uses a cluster while things break, and says afterwards whether all it was told is true.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::command::until;
+use super::gfs_cluster::GfsCluster;
+use super::toolbox::{LOAD, Toolbox, client_pod};
+
+/// A test of a crew that did less says nothing.
+pub const APPENDS_MIN: u64 = 50;
+const WORKS_WITHIN: Duration = Duration::from_secs(60);
+/// All replicas are equal after so much calm, and compared within it.
+const EQUAL_WITHIN_SECONDS: u64 = 120;
+
+/// A pod with a crew at work.
+#[derive(Debug)]
+pub struct CrewPod<'n> {
+    /// With `gfs` beside the crew.
+    pub toolbox: Toolbox<'n>,
+}
+
+/// The longest silences since this was asked last.
+#[derive(Debug, Clone, Copy)]
+pub struct Silences {
+    /// In which no write of any kind was acknowledged.
+    pub writes: Duration,
+    /// In which nothing was read.
+    pub reads: Duration,
+}
+
+impl<'n> CrewPod<'n> {
+    /// Sets a crew to work, on this node if one is named.
+    ///
+    /// # Errors
+    /// When it does not work in time.
+    pub fn start(cluster: &GfsCluster<'n>, node: Option<&str>) -> Result<Self> {
+        let mut pod = client_pod(cluster, "crew", &[LOAD, "serve"])?;
+        if let Some(node) = node {
+            pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": node});
+        }
+        let crew = Self { toolbox: Toolbox::run(cluster.namespace, &pod)? };
+        until("the crew to work", WORKS_WITHIN, || {
+            let appends = crew.appends()?;
+            ensure!(appends >= APPENDS_MIN, "{appends} appends");
+            Ok(())
+        })?;
+        crew.silences()?;
+        Ok(crew)
+    }
+
+    /// Waits until every appender was told of a record that it began now or later; gives how long that took.
+    ///
+    /// # Errors
+    /// When one was not in time, or when something was wrong.
+    pub fn resumed(&self, within: Duration) -> Result<Duration> {
+        let took = self.ask(&["resumed", &within.as_secs().to_string()])?;
+        Ok(Duration::from_millis(took.as_u64().context("milliseconds")?))
+    }
+
+    /// Records that were acknowledged so far.
+    ///
+    /// # Errors
+    /// When something was wrong.
+    pub fn appends(&self) -> Result<u64> {
+        self.ask(&["counts"])?["appends"].as_u64().context("a count of appends")
+    }
+
+    /// The longest silences since this was asked last.
+    ///
+    /// # Errors
+    /// When something was wrong.
+    pub fn silences(&self) -> Result<Silences> {
+        let told = self.ask(&["silences"])?;
+        let time = |name: &str| -> Result<Duration> {
+            Ok(Duration::from_millis(told[name].as_u64().context("milliseconds")?))
+        };
+        Ok(Silences { writes: time("writes")?, reads: time("reads")? })
+    }
+
+    /// The crew rests; all replicas become equal, and all that is stored is compared with all that was told.
+    ///
+    /// # Errors
+    /// The first thing that is missing or wrong.
+    pub fn check(&self) -> Result<()> {
+        let counts = self.ask(&["check", &EQUAL_WITHIN_SECONDS.to_string()])?;
+        println!("nothing acknowledged is lost of {counts}");
+        self.toolbox.gfs(&["fsck", "--replicas", "/"]).map(drop)
+    }
+
+    /// Goes on after [`Self::check`].
+    ///
+    /// # Errors
+    /// When something was wrong.
+    pub fn resume(&self) -> Result<()> {
+        self.ask(&["resume"]).map(drop)
+    }
+
+    fn ask(&self, words: &[&str]) -> Result<Value> {
+        let answer = self.toolbox.exec(&[&[LOAD, "ask"], words].concat())?;
+        serde_json::from_str(&answer).with_context(|| format!("an answer of the crew: {answer}"))
+    }
+}
