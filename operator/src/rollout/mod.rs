@@ -37,6 +37,8 @@ pub struct PodView {
     pub running: bool,
     /// Whether it says that it can serve.
     pub ready: bool,
+    /// Whether it has said for minutes that it cannot; a chunkserver, while a master could all that time.
+    pub unready_long: bool,
     /// A chunkserver: whether the master hears from it. `None` when the master could not be asked.
     pub in_touch: Option<bool>,
 }
@@ -62,13 +64,11 @@ impl PodView {
         self.running && self.ready && !self.ending && heard
     }
 
-    /// It serves nobody: to restart it takes nothing away. A chunkserver that is not ready is no such pod while the
-    /// master cannot be asked: perhaps all that it lacks is the master.
+    /// It serves nobody: to restart it takes nothing away. A chunkserver that became unready a moment ago is no such pod, nor
+    /// is one whose master did: perhaps all that it lacks is the master, and it is about to find it.
     fn is_broken(&self) -> bool {
-        match self.role {
-            Role::Master => !self.running || !self.ready,
-            Role::Chunkserver => !self.running || (!self.ready && self.in_touch == Some(false)),
-        }
+        let silent = self.role == Role::Master || self.in_touch == Some(false);
+        !self.running || (!self.ready && self.unready_long && silent)
     }
 
     fn can_go(&self) -> bool {
@@ -101,7 +101,9 @@ pub fn next(observed: &Observed) -> Option<&PodView> {
         return None;
     }
     // A pod that a bad manifest broke would otherwise wait for ever for its own health.
-    let broken = observed.pods.iter().find(|pod| pod.can_go() && pod.is_broken());
+    let ending = observed.pods.iter().any(|pod| pod.ending);
+    let mut candidates = observed.pods.iter().filter(|pod| pod.can_go() && pod.is_broken());
+    let broken = candidates.find(|pod| !pod.running || !ending);
     broken.or_else(|| next_chunkserver(observed)).or_else(|| next_master(observed))
 }
 
@@ -122,8 +124,8 @@ fn next_master(observed: &Observed) -> Option<&PodView> {
 mod tests {
     use super::*;
 
-    /// A pod by letters: `o`utdated, `e`nding, `d`own (its container does not run), `n`ot ready, `s`ilent to the master,
-    /// `u`nknown to whom the master could not be asked about. Without any it is new and well.
+    /// A pod by letters: `o`utdated, `e`nding, `d`own (its container does not run), `n`ot ready (for `l`ong), `s`ilent to the
+    /// master, `u`nknown to whom the master could not be asked about. Without any it is new and well.
     fn pod(text: &str) -> PodView {
         let (name, letters) = text.split_once(' ').unwrap_or((text, ""));
         let has = |letter| letters.contains(letter);
@@ -137,6 +139,7 @@ mod tests {
             ending: has('e'),
             running: !has('d'),
             ready: !has('d') && !has('n'),
+            unready_long: has('l'),
             in_touch: match role {
                 Role::Master => None,
                 Role::Chunkserver if has('u') => None,
@@ -185,10 +188,20 @@ mod tests {
             (&["m", "a o", "b on", "c"], Some("b")),
             // Broken by what it runs: it goes first, however the others are.
             (&["m", "a d", "b od", "c"], Some("b")),
-            (&["m", "a d", "b ons", "c"], Some("b")),
+            (&["m", "a d", "b onsl", "c"], Some("b")),
+            (&["m", "a", "b onsl", "c onsl"], Some("b")),
+            // Not while another one ends, unless there is nothing left to end.
+            (&["m", "a", "b onsle", "c onsl"], None),
+            (&["m", "a e", "b onsl", "c"], None),
             (&["m", "a oe", "b od", "c o"], Some("b")),
             (&["m od", "a onu", "b onu", "c onu"], Some("m")),
-            (&["m on", "a nu", "b nu", "c nu"], Some("m")),
+            (&["m onl", "a nu", "b nu", "c nu"], Some("m")),
+            // Perhaps about to serve: a master that starts, chunkservers that have not found a new one yet.
+            (&["m on", "a nu", "b nu", "c nu"], None),
+            (&["m", "a d", "b ons", "c"], None),
+            (&["m", "a ns", "b ons", "c ons"], None),
+            (&["m", "a ons", "b ons", "c ons"], None),
+            (&["m", "a onul", "b onul", "c onul"], None),
             // Broken but not by what it runs: it is not ours to mend.
             (&["m d", "a", "b", "c"], None),
             (&["m", "a d", "b d", "c d"], None),
@@ -221,14 +234,17 @@ mod tests {
         assert_eq!(name(behind(&["m o", "a", "b", "c"])).as_deref(), Some("m"));
     }
 
-    /// Whatever the states are: it is never a pod that serves while another chunkserver does not.
+    /// Whatever the states are: it is never a pod that serves, or may be about to, while another chunkserver does not.
     #[test]
     fn no_two_serving_chunkservers_are_ever_away() {
-        let states = ["", "o", "oe", "od", "on", "os", "ons", "ou", "onu", "d", "n", "s", "e"];
+        let states = [
+            "", "o", "oe", "od", "on", "os", "ons", "onsl", "onsle", "onl", "ou", "onu", "onul",
+            "d", "n", "s", "e",
+        ];
         for a in states {
             for b in states {
                 for c in states {
-                    for m in ["", "o", "on", "od", "oe"] {
+                    for m in ["", "o", "on", "onl", "od", "oe"] {
                         let texts = [("m", m), ("a", a), ("b", b), ("c", c)];
                         let texts = texts.map(|(name, letters)| format!("{name} {letters}"));
                         let observed = observed(&texts.each_ref().map(String::as_str));
@@ -238,7 +254,10 @@ mod tests {
                             .chunkservers()
                             .filter(|pod| pod.uid != next.uid)
                             .all(PodView::is_well);
-                        assert!(others_well || next.is_broken(), "{texts:?}: {}", next.name);
+                        let none_ends = observed.pods.iter().all(|pod| !pod.ending);
+                        let serves_nobody =
+                            !next.running || (next.unready_long && !next.ready && none_ends);
+                        assert!(others_well || serves_nobody, "{texts:?}: {}", next.name);
                     }
                 }
             }

@@ -19,6 +19,10 @@ const REVISION_LABEL: &str = "controller-revision-hash";
 /// they lack.
 const CATCH_UP: SignedDuration = SignedDuration::from_mins(10);
 
+/// A chunkserver finds a master that was made anew by its name, which DNS remembers as missing for half a minute. Who is unready
+/// so long lacks something else.
+const UNREADY: SignedDuration = SignedDuration::from_mins(2);
+
 /// Puts together what is known. `known` is the cluster as its master sees it, when that could be asked.
 #[must_use]
 pub fn observe(
@@ -32,7 +36,15 @@ pub fn observe(
     let wanted = |set: &StatefulSet| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
     let chunkserver_sets = sets.iter().filter(|set| role(set.labels()) == Some(Role::Chunkserver));
     let servers = known.map(|known| known.chunkservers.as_slice());
-    let mut views: Vec<_> = pods.iter().filter_map(|pod| view(pod, &revisions, servers)).collect();
+    let is_master = |pod: &&Pod| role(pod.labels()) == Some(Role::Master);
+    let mut masters = pods.iter().filter(is_master);
+    let served = masters.any(|pod| has_long_been(pod, "True", now));
+    let views = pods.iter().filter_map(|pod| {
+        let view = view(pod, &revisions, servers)?;
+        let long = has_long_been(pod, "False", now) && (served || view.role == Role::Master);
+        Some(PodView { unready_long: long, ..view })
+    });
+    let mut views: Vec<_> = views.collect();
     views.sort_by(|a, b| a.name.cmp(&b.name));
     Observed {
         settled: revisions.values().all(Option::is_some),
@@ -82,6 +94,7 @@ fn view(
         ending: pod.metadata.deletion_timestamp.is_some(),
         running: is_running(pod),
         ready: is_ready(pod),
+        unready_long: false,
         in_touch: in_touch.filter(|_| role == Role::Chunkserver),
         uid: pod.uid()?,
         resource_version: pod.resource_version()?,
@@ -114,6 +127,13 @@ pub(crate) fn is_running(pod: &Pod) -> bool {
 #[must_use]
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     ready(pod).is_some_and(|condition| condition.status == "True")
+}
+
+/// Whether its condition `Ready` has been so for minutes.
+fn has_long_been(pod: &Pod, status: &str, now: Timestamp) -> bool {
+    let condition = ready(pod).filter(|condition| condition.status == status);
+    let since = condition.and_then(|condition| condition.last_transition_time.as_ref());
+    since.is_some_and(|since| now.duration_since(since.0) >= UNREADY)
 }
 
 fn ready(pod: &Pod) -> Option<&PodCondition> {

@@ -1,6 +1,7 @@
 //! A change of what pods run reaches them one at a time.
 
 use gfs_operator::controller::Outlook;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::world::World;
@@ -81,6 +82,43 @@ async fn a_chunkserver_that_is_unwell_holds_up_the_others() {
     world.turn();
     one_pass(&ctx).await.unwrap();
     assert_eq!(deleted(&world.take_calls()).len(), 1);
+}
+
+/// The master came back a moment ago, and no chunkserver has found it yet: they say so and it says so, and all is well.
+#[tokio::test]
+async fn chunkservers_that_have_not_found_a_new_master_yet_are_left_alone() {
+    let (world, ctx) = installed(json!({})).await;
+    world.edit(|cluster| {
+        cluster["spec"] = json!({"chunkservers": {"config": {"reserve": "2GiB"}}});
+    });
+    one_pass(&ctx).await.unwrap();
+    world.turn();
+    let says = |pod: &str, ready: &str, since: &str| {
+        let condition = json!({"type": "Ready", "status": ready, "lastTransitionTime": since});
+        world.state().change("pods", pod, |pod| pod["status"]["conditions"] = json!([condition]));
+    };
+    let (now, long_ago) = (Timestamp::now().to_string(), "2026-01-01T00:00:00Z");
+    let chunkservers = [0, 1, 2].map(|index| format!("prod-chunk-default-{index}"));
+    for (master_since, server_since) in
+        [(now.as_str(), now.as_str()), (&now, long_ago), (long_ago, &now)]
+    {
+        says("prod-master-0", "True", master_since);
+        for pod in &chunkservers {
+            says(pod, "False", server_since);
+        }
+        world.take_calls();
+        for _ in 0..3 {
+            one_pass(&ctx).await.unwrap();
+        }
+        let calls = world.take_calls();
+        assert!(deleted(&calls).is_empty(), "{master_since} {server_since}: {calls:?}");
+    }
+    // Two of them never find it, though it was there for long: they go, and not at once.
+    for pod in &chunkservers[1..] {
+        says(pod, "False", long_ago);
+    }
+    one_pass(&ctx).await.unwrap();
+    assert_eq!(deleted(&world.take_calls()), ["prod-chunk-default-1"]);
 }
 
 #[tokio::test]
