@@ -12,14 +12,14 @@ use crate::context::Context;
 use crate::crd::GfsCluster;
 use crate::error::{Error, Result};
 use crate::labels;
-use crate::owner::Owner;
+use crate::owner::{Owner, Whose};
 
 /// What belongs to a cluster.
 #[derive(Debug, Default)]
 pub struct Children {
     /// What is applied.
     pub live: Live,
-    /// What the StatefulSets make of it.
+    /// What StatefulSets made, ours and others of their names.
     pub pods: Vec<Pod>,
 }
 
@@ -67,12 +67,26 @@ async fn pods(ctx: &Context, owner: &Owner, params: &ListParams) -> Result<Vec<P
     Ok(list.map_err(|source| Error::api("listing pods", source))?.items)
 }
 
-/// The StatefulSets among the children, as the API server gave them.
+/// The StatefulSets of this very cluster among the children, as the API server gave them.
 ///
 /// # Errors
 /// One of them is none: a defect.
-pub fn stateful_sets(live: &Live) -> Result<Vec<StatefulSet>> {
-    let sets = live.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
+pub fn stateful_sets(live: &Live, owner: &Owner) -> Result<Vec<StatefulSet>> {
+    let sets = live.iter().filter(|((kind, _), object)| {
+        *kind == Kind::StatefulSet && owner.whose(*object) == Whose::Ours
+    });
     let sets = sets.map(|(_, object)| serde_json::from_value(serde_json::to_value(object)?));
     Ok(sets.collect::<std::result::Result<_, _>>()?)
+}
+
+/// The pods that these sets made. A pod of an earlier set of the same name serves a cluster that is going away, and its
+/// volume may go with it.
+#[must_use]
+pub fn pods_of(sets: &[StatefulSet], mut pods: Vec<Pod>) -> Vec<Pod> {
+    let uids: Vec<_> = sets.iter().filter_map(ResourceExt::uid).collect();
+    pods.retain(|pod| {
+        let mut references = pod.owner_references().iter();
+        references.any(|it| it.controller == Some(true) && uids.contains(&it.uid))
+    });
+    pods
 }

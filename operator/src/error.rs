@@ -11,6 +11,12 @@ pub enum Error {
     /// The manifest cannot be built. Nothing changes until someone changes it.
     #[error("the manifest is refused: {}", join(.0))]
     Spec(Vec<Problem>),
+    /// The status does not say whether the cluster was formatted: a blank master may be new, or may have lost everything.
+    #[error(
+        "{0}, which cannot be read, so nothing is known of the formatting and nothing is done: put right what the \
+         status says (kubectl edit --subresource=status)"
+    )]
+    Status(String),
     /// A child cannot be made: its name is taken.
     #[error(
         "{kind} {name} exists and is not of this cluster (its owner is {of}): delete or rename it, or rename the cluster"
@@ -44,6 +50,8 @@ pub enum Error {
 pub enum Category {
     /// The manifest cannot be built.
     Spec,
+    /// The status cannot be read.
+    Status,
     /// A name is taken.
     NotOurs,
     /// The object changed in the meantime: the next pass sees it.
@@ -64,6 +72,7 @@ impl Category {
     pub fn label(self) -> &'static str {
         match self {
             Self::Spec => "spec",
+            Self::Status => "status",
             Self::NotOurs => "not_ours",
             Self::Conflict => "conflict",
             Self::Refused => "refused",
@@ -78,6 +87,7 @@ impl Category {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Spec => "SpecRefused",
+            Self::Status => "StatusUnreadable",
             Self::NotOurs => "NameTaken",
             Self::Conflict => "Conflict",
             Self::Refused => "RefusedByApiServer",
@@ -90,7 +100,7 @@ impl Category {
     /// Whether only a person can end it.
     #[must_use]
     pub fn needs_a_person(self) -> bool {
-        matches!(self, Self::Spec | Self::NotOurs | Self::Refused | Self::Defect)
+        matches!(self, Self::Spec | Self::Status | Self::NotOurs | Self::Refused | Self::Defect)
     }
 }
 
@@ -104,6 +114,7 @@ impl Error {
     pub fn category(&self) -> Category {
         match self {
             Self::Spec(_) => Category::Spec,
+            Self::Status(_) => Category::Status,
             Self::NotOurs { .. } => Category::NotOurs,
             Self::Late(_) => Category::Late,
             Self::Defect(_) => Category::Defect,

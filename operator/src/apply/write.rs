@@ -7,8 +7,7 @@ use super::kinds::Kind;
 use super::manifest::{Live, Manifest, Why};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::labels;
-use crate::owner::Owner;
+use crate::owner::{Owner, Whose};
 
 /// What there is after the children were applied.
 #[derive(Debug, Default)]
@@ -17,7 +16,7 @@ pub struct Applied {
     pub live: Live,
     /// How many were written.
     pub written: usize,
-    /// A child that is being deleted: it is applied when it is gone.
+    /// A child that is being deleted, or about to be: it is applied when it is gone.
     pub awaited: Option<String>,
 }
 
@@ -45,12 +44,11 @@ pub async fn apply(
                 .await
                 .map_err(|source| Error::api(format!("reading {kind} {name}"), source))?,
         };
-        if let Some(found) = found.or(unlisted.as_ref()) {
-            expect_ours(manifest, found, owner)?;
-            if found.metadata.deletion_timestamp.is_some() {
-                applied.awaited = Some(format!("{kind} {name}"));
-                continue;
-            }
+        if let Some(found) = found.or(unlisted.as_ref())
+            && is_going(manifest, found, owner)?
+        {
+            applied.awaited = Some(format!("{kind} {name}"));
+            continue;
         }
         let written = patch(ctx, owner, manifest).await?;
         tell(owner, manifest, &why);
@@ -64,24 +62,16 @@ fn api(ctx: &Context, owner: &Owner, kind: Kind) -> Api<DynamicObject> {
     Api::namespaced_with(ctx.client.clone(), &owner.namespace, &kind.resource())
 }
 
-/// Ours is what this cluster owns, and what nobody owns but bears our labels: a cluster whose object was deleted with
-/// `--cascade=orphan` is taken up again.
-fn expect_ours(manifest: &Manifest, found: &DynamicObject, owner: &Owner) -> Result<()> {
-    let controller =
-        found.owner_references().iter().find(|reference| reference.controller == Some(true));
-    let ours = match controller {
-        Some(controller) => controller.uid == owner.uid,
-        None => labels::is_of(found.labels(), &owner.name),
-    };
-    if ours {
-        return Ok(());
+/// Whether an object of that name goes away by itself. One of someone else is an error.
+fn is_going(manifest: &Manifest, found: &DynamicObject, owner: &Owner) -> Result<bool> {
+    match owner.whose(found) {
+        Whose::Ours => Ok(found.metadata.deletion_timestamp.is_some()),
+        Whose::Predecessors => Ok(true),
+        Whose::Others(of) => {
+            let (kind, name) = (manifest.kind.name(), manifest.name.clone());
+            Err(Error::NotOurs { kind, name, of })
+        }
     }
-    let of = controller.map_or_else(
-        || "nobody".to_owned(),
-        |controller| format!("{} {} ({})", controller.kind, controller.name, controller.uid),
-    );
-    let (kind, name) = (manifest.kind.name(), manifest.name.clone());
-    Err(Error::NotOurs { kind, name, of })
 }
 
 async fn patch(ctx: &Context, owner: &Owner, manifest: &Manifest) -> Result<DynamicObject> {

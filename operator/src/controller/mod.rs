@@ -37,6 +37,8 @@ const CONCURRENCY: u16 = 8;
 const DEBOUNCE: Duration = Duration::from_millis(500);
 /// No pass takes longer.
 const PASS: Duration = Duration::from_secs(60);
+/// Of it, what is not spent on telling how it went.
+const CONVERGE: Duration = Duration::from_secs(45);
 /// The kinds that are watched, as the API server names them.
 pub const WATCHED: [&str; 8] = [
     "gfsclusters",
@@ -141,10 +143,8 @@ fn cluster_of(pod: PartialObjectMeta<Pod>) -> Option<ObjectRef<Guarded>> {
 async fn reconcile(cluster: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action> {
     let (namespace, name) = key(&cluster);
     let started = Instant::now();
-    let outcome = match tokio::time::timeout(PASS, pass(&ctx, &namespace, &name)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Error::Late(PASS)),
-    };
+    let passing = tokio::time::timeout(PASS, pass(&ctx, &namespace, &name, CONVERGE));
+    let outcome = passing.await.unwrap_or(Err(Error::Late(PASS)));
     ctx.metrics.passed(started.elapsed(), outcome.as_ref().err().map(Error::category));
     let outlook = outcome?;
     ctx.backoffs.forget(&namespace, &name);

@@ -2,7 +2,10 @@
 //!
 //! A pass may end anywhere, with the process or without it: the next one reads what is there and goes on from that.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::policy::Outlook;
 use crate::apply::{self, Live, Manifest};
@@ -13,28 +16,42 @@ use crate::dereference;
 use crate::error::{Error, Result};
 use crate::events::Reason;
 use crate::formatting;
+use crate::owner::Owner;
 use crate::rollout;
 use crate::status::{self, Learnt, LiveCluster, Type, find, is_true};
 use crate::validate::{Problem, ValidatedCluster, validate};
 
-/// Looks at a cluster and does what is to be done now.
+/// Looks at a cluster and does what is to be done now, as far as it comes within `limit`.
 ///
 /// # Errors
 /// It did not come to its end; what it learnt is told in the status all the same.
-pub async fn pass(ctx: &Context, namespace: &str, name: &str) -> Result<Outlook> {
+pub async fn pass(ctx: &Context, namespace: &str, name: &str, limit: Duration) -> Result<Outlook> {
     let Some(object) = dereference::cluster(ctx, namespace, name).await? else {
         return Ok(Outlook::Done);
     };
-    let mut live = LiveCluster::new(object);
-    if live.is_ending() {
+    if object.metadata.deletion_timestamp.is_some() {
         return Ok(Outlook::Done);
     }
+    let owner = Owner::of(&object);
+    let mut live = match LiveCluster::new(object) {
+        Ok(live) => live,
+        Err(error) => {
+            // Not in the status: what it says is all there is.
+            let reason = Reason::Error(error.category());
+            ctx.events.tell(&owner.reference(), reason, &error.to_string()).await;
+            return Err(error);
+        }
+    };
     let mut learnt = Learnt { paused: live.says(PAUSED_ANNOTATION), ..Learnt::default() };
-    let outcome = converge(ctx, &mut live, &mut learnt).await;
+    let outcome = timeout(limit, converge(ctx, &mut live, &mut learnt)).await;
+    let outcome = outcome.unwrap_or(Err(Error::Late(limit)));
     let told = tell(ctx, &mut live, &learnt, outcome.as_ref().err()).await;
-    outcome?;
-    told?;
-    Ok(outlook(&live))
+    match (outcome, told) {
+        // Behind a refusal nobody looks again before the manifest changes: not before it is told.
+        (Err(Error::Spec(_)), Err(untold)) => Err(untold),
+        (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+        (Ok(()), Ok(())) => Ok(outlook(&live)),
+    }
 }
 
 /// Brings what is there nearer to what the manifest says.
@@ -52,11 +69,12 @@ async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) ->
         learnt.awaited = applied.awaited;
         applied.live
     };
-    let (master, known) = formatting::settle(ctx, live, &valid, &children.pods).await?;
+    let sets = dereference::stateful_sets(&applied, &live.owner)?;
+    let pods = dereference::pods_of(&sets, children.pods);
+    let (master, known) = formatting::settle(ctx, live, &valid, &pods).await?;
     let stalled = master.is_stalled();
     learnt.master = Some(master);
-    let sets = dereference::stateful_sets(&applied)?;
-    let pods = rollout::observe(&sets, &children.pods, known.as_ref(), Timestamp::now());
+    let pods = rollout::observe(&sets, &pods, known.as_ref(), Timestamp::now());
     let pods = learnt.pods.insert(pods);
     if learnt.paused || stalled {
         return Ok(());

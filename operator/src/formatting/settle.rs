@@ -21,6 +21,7 @@ pub(super) type Known = Option<ClusterStatus>;
 
 /// Asks the master what it is, and formats or remembers it if that is the step.
 ///
+/// `pods` are those of this very cluster: a master of an earlier one of its name would be taken for ours.
 /// It is asked at its pod's address, which was read a moment ago; a name would be an answer that some cache remembers.
 ///
 /// # Errors
@@ -128,7 +129,7 @@ async fn confirm(ctx: &Context, live: &mut LiveCluster, pod: &Pod) -> Result<boo
     let Some(object) = dereference::cluster(ctx, &owner.namespace, &owner.name).await? else {
         return Ok(false);
     };
-    let fresh = LiveCluster::new(object);
+    let fresh = LiveCluster::new(object)?;
     let same = fresh.owner == *owner && !fresh.is_ending() && !fresh.says(PAUSED_ANNOTATION);
     if !same || fresh.status.initialized {
         return Ok(false);

@@ -1,5 +1,6 @@
 //! Writing `status`: with the version that was read, so that nothing newer is overwritten.
 
+use gfs_types::ids::ClusterUid;
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -19,25 +20,31 @@ pub struct LiveCluster {
     pub owner: Owner,
     /// All of it.
     object: DynamicObject,
-    /// Its status; empty when there is none that can be read.
+    /// Its status; empty when there is none. What of it cannot be read is left out, to be told anew.
     pub status: GfsClusterStatus,
 }
 
 impl LiveCluster {
     /// An object as it was read.
-    #[must_use]
-    pub fn new(object: DynamicObject) -> Self {
-        let status = object.data.get("status").cloned().unwrap_or(Value::Null);
-        let status = serde_json::from_value(status).unwrap_or_default();
-        Self { owner: Owner::of(&object), object, status }
+    ///
+    /// # Errors
+    /// Its status does not say whether the cluster was formatted.
+    pub fn new(object: DynamicObject) -> Result<Self> {
+        let status = object.data.get("status").filter(|status| !status.is_null());
+        let status = status.map(readable).transpose()?.unwrap_or_default();
+        Ok(Self { owner: Owner::of(&object), object, status })
     }
 
-    /// As a `GfsCluster`.
+    /// As a `GfsCluster`, without its status.
     ///
     /// # Errors
     /// It cannot be read as one.
     pub fn decode(&self) -> std::result::Result<GfsCluster, serde_json::Error> {
-        serde_json::from_value(serde_json::to_value(&self.object)?)
+        let mut object = serde_json::to_value(&self.object)?;
+        if let Some(fields) = object.as_object_mut() {
+            fields.remove("status");
+        }
+        serde_json::from_value(object)
     }
 
     /// Whether it is being deleted.
@@ -57,6 +64,26 @@ impl LiveCluster {
     pub fn says(&self, annotation: &str) -> bool {
         self.object.annotations().get(annotation).is_some_and(|value| value == "true")
     }
+}
+
+/// What can be read of a status. What keeps a blank master from being formatted must be.
+fn readable(status: &Value) -> Result<GfsClusterStatus> {
+    let refused = |field: &str, value: &Value| Error::Status(format!("status.{field} is {value}"));
+    let initialized = match status.get("initialized") {
+        None if status.is_object() => false,
+        None => return Err(Error::Status(format!("status, with initialized, is {status}"))),
+        Some(value) => value.as_bool().ok_or_else(|| refused("initialized", value))?,
+    };
+    let is_uid = |text: &&str| text.parse::<ClusterUid>().is_ok();
+    let cluster_uid = match status.get("clusterUid") {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            let uid = value.as_str().filter(is_uid);
+            Some(uid.ok_or_else(|| refused("clusterUid", value))?.to_owned())
+        }
+    };
+    let remembered = GfsClusterStatus { initialized, cluster_uid, ..GfsClusterStatus::default() };
+    Ok(serde_json::from_value(status.clone()).unwrap_or(remembered))
 }
 
 /// Writes `status` if it differs from what is there.

@@ -27,6 +27,10 @@ impl Service<Request<Body>> for Api {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let world = self.0.clone();
+        if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+            // Nothing is told: what there is at first wakes the passes, and they wake themselves again.
+            return Box::pin(std::future::pending());
+        }
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let bytes = body.collect_bytes().await.unwrap();
@@ -105,15 +109,16 @@ impl Asked {
     }
 
     fn list(&self, state: &State) -> Value {
-        let selector = self.query["labelSelector"].as_str().unwrap();
-        let wanted: Vec<_> =
-            selector.split(',').map(|word| word.split_once('=').unwrap()).collect();
+        let selector = self.query.get("labelSelector").and_then(Value::as_str).unwrap_or("");
+        let words = selector.split(',').filter(|word| !word.is_empty());
+        let wanted: Vec<_> = words.map(|word| word.split_once('=').unwrap()).collect();
         let selected = |body: &&Value| {
             let labels = &body["metadata"]["labels"];
             wanted.iter().all(|(key, value)| labels[*key] == *value)
         };
         let items: Vec<_> = state.all(&self.plural).filter(selected).map(bare).collect();
-        json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items})
+        let metadata = json!({"resourceVersion": "1"});
+        json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items})
     }
 
     fn apply(&self, state: &mut State, key: &Key) -> (u16, Value) {

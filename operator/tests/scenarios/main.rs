@@ -1,11 +1,12 @@
 //! What the operator asks of the API server and of masters, call by call, in a cluster that is a map.
 
-#![allow(unreachable_pub, reason = "modules of a test")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "modules of a test")]
 
 mod api;
 mod masters;
 mod world;
 
+mod beside;
 mod converge;
 mod crash;
 mod master;
@@ -13,6 +14,7 @@ mod refuse;
 mod roll;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gfs_operator::context::Context;
 use gfs_operator::controller::{Backoffs, Outlook, pass};
@@ -45,7 +47,7 @@ fn operator(world: &World) -> Context {
 }
 
 async fn one_pass(ctx: &Context) -> Result<Outlook> {
-    pass(ctx, NAMESPACE, NAME).await
+    pass(ctx, NAMESPACE, NAME, Duration::from_secs(60)).await
 }
 
 /// Passes, and what the rest of the cluster does between them, until the cluster is ready.

@@ -83,6 +83,75 @@ async fn a_volume_of_another_cluster_is_told_of() {
     assert_eq!(world.state().events, ["ForeignMaster"]);
 }
 
+/// Deleted and made again under the same name before the garbage collector came: what the old one left is waited for. Its
+/// master still answers, and its volume is about to go.
+#[tokio::test]
+async fn a_cluster_made_again_waits_for_the_end_of_the_one_before() {
+    let (world, ctx) = installed(json!({})).await;
+    let uid = "7a1b7f0e-0000-4000-8000-000000000001";
+    let mut body = world.get("gfsclusters", NAME);
+    body["metadata"]["uid"] = json!(uid);
+    body.as_object_mut().unwrap().remove("status");
+    world.state().put("gfsclusters", NAME, body);
+    for _ in 0..2 {
+        assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::OnTheWay);
+    }
+    assert_eq!(world.take_writes(), ["PUT gfsclusters prod status"]);
+    assert_eq!(world.condition("Stalled").0, "False");
+    assert_eq!(world.condition("Reconciling"), ("True".to_owned(), "Waiting".to_owned()));
+    assert_eq!(world.condition("PrimaryAvailable").1, "NoPod");
+    // The garbage collector: first what was owned by the object, its set among it, then pods and volumes.
+    world.state().objects.retain(|(plural, _), _| plural == "gfsclusters" || plural == "pods");
+    one_pass(&ctx).await.unwrap();
+    assert_ne!(world.get("gfsclusters", NAME)["status"]["initialized"], true);
+    world.state().objects.retain(|(plural, _), _| plural != "pods");
+    world.state().volumes.clear();
+    until_ready(&world, &ctx).await;
+    let status = world.get("gfsclusters", NAME)["status"].clone();
+    assert_eq!(status["clusterUid"], uid.replace('-', ""));
+    assert_eq!(world.state().formatted, 2);
+}
+
+/// Written by another version, or by hand: whether the cluster was formatted is not known, so nothing is done.
+#[tokio::test]
+async fn a_status_that_cannot_be_read_is_no_cluster_that_was_never_formatted() {
+    for (field, value) in [
+        ("initialized", json!("yes")),
+        ("initialized", json!(null)),
+        ("clusterUid", json!(7)),
+        ("clusterUid", json!("no uid")),
+    ] {
+        let (world, ctx) = installed(json!({})).await;
+        world.lose_volume(MASTER);
+        world.turn();
+        world.state().change("gfsclusters", NAME, |cluster| {
+            cluster["status"][field] = value.clone();
+        });
+        let before = world.get("gfsclusters", NAME);
+        for _ in 0..3 {
+            let error = one_pass(&ctx).await.unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
+            world.turn();
+        }
+        assert_eq!(world.get("gfsclusters", NAME), before, "{field}: {value}");
+        assert_eq!(world.state().formatted, 1, "{field}: {value}");
+        assert_eq!(world.state().events, ["StatusUnreadable"]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_unreadable_beside_it_does_not_make_a_cluster_unformatted() {
+    let (world, ctx) = installed(json!({})).await;
+    world.lose_volume(MASTER);
+    world.turn();
+    world.state().change("gfsclusters", NAME, |cluster| {
+        cluster["status"]["masters"] = json!("of another version");
+    });
+    assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::Stalled);
+    assert_eq!(world.condition("Stalled").1, "MasterDataLost");
+    assert_eq!(world.state().formatted, 1);
+}
+
 /// An operator that slept through everything, between any two of its calls, while another formatted the cluster and the
 /// volume was lost: it does not format the new one.
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! What cannot be done is told, and does not go on for ever.
 
-use gfs_operator::controller::Outlook;
+use gfs_operator::controller::{Outlook, pass};
 use gfs_operator::error::Category;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{NAME, NAMESPACE, World};
 use crate::{installed, one_pass, operator};
@@ -62,22 +62,48 @@ async fn an_object_of_someone_else_is_not_taken() {
     crate::until_ready(&world, &ctx).await;
 }
 
-/// Children that lost their owner with `--cascade=orphan` are taken up again; those of an older object of the name, not.
+/// Children that lost their owner with `--cascade=orphan` are taken up again; those of an older object of the name are
+/// left to the garbage collector, and those of another object are not touched.
 #[tokio::test]
 async fn orphans_are_taken_up_and_children_of_an_older_object_are_left_to_go() {
     let (world, ctx) = installed(json!({})).await;
-    world.state().change("services", "prod-masters", |service| {
-        service["metadata"].as_object_mut().unwrap().remove("ownerReferences");
-    });
+    let service = |change: fn(&mut Value)| {
+        world.state().change("services", "prod-masters", change);
+    };
+    service(|service| drop(service["metadata"].as_object_mut().unwrap().remove("ownerReferences")));
     one_pass(&ctx).await.unwrap();
     assert_eq!(world.take_writes(), ["APPLY services prod-masters"]);
-    world.state().change("services", "prod-masters", |service| {
-        service["metadata"]["ownerReferences"][0]["uid"] = json!("an older one");
-    });
+    service(|service| service["metadata"]["ownerReferences"][0]["uid"] = json!("an older one"));
+    assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::OnTheWay);
+    assert_eq!(world.take_writes(), ["PUT gfsclusters prod status"]);
+    assert_eq!(world.condition("Reconciling"), ("True".to_owned(), "Waiting".to_owned()));
+    assert_eq!(world.condition("Stalled").0, "False");
+    service(|service| service["metadata"]["ownerReferences"][0]["name"] = json!("other"));
     let error = one_pass(&ctx).await.unwrap_err();
     assert_eq!(error.category(), Category::NotOurs);
     let writes = world.take_writes();
     assert!(!writes.iter().any(|write| write.starts_with("APPLY")), "{writes:?}");
+}
+
+/// A refused manifest is not looked at again before it changes: not before the refusal is told, then.
+#[tokio::test]
+async fn a_refusal_that_could_not_be_told_is_told_by_the_next_pass() {
+    let world = World::with(json!({"replication": {"factor": 5}}));
+    let ctx = operator(&world);
+    // Behind the only read.
+    world.state().hang_at = Some(3);
+    let passing = one_pass(&ctx);
+    tokio::pin!(passing);
+    tokio::select! {
+        _ = &mut passing => panic!("it does not hang"),
+        () = world.hung.notified() => {}
+    }
+    world.state().hang_at = None;
+    world.edit(|cluster| cluster["metadata"]["labels"] = json!({"theirs": "1"}));
+    world.wake.notify_one();
+    assert_eq!(passing.await.unwrap_err().category(), Category::Conflict);
+    assert_eq!(one_pass(&ctx).await.unwrap_err().category(), Category::Spec);
+    assert_eq!(world.condition("Stalled"), ("True".to_owned(), "SpecRefused".to_owned()));
 }
 
 #[tokio::test]
@@ -110,4 +136,21 @@ async fn what_is_being_deleted_or_is_gone_is_left_alone() {
     world.state().objects.remove(&("gfsclusters".to_owned(), NAME.to_owned()));
     assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::Done);
     assert_eq!(world.take_calls(), ["GET gfsclusters prod"]);
+}
+
+/// A pass that takes too long tells it, and the next one goes on.
+#[tokio::test]
+async fn a_pass_that_came_to_no_end_in_time_is_told() {
+    let (world, ctx) = installed(json!({})).await;
+    // Behind the read of the cluster, before the first list.
+    let at = world.state().steps + 3;
+    world.state().hang_at = Some(at);
+    let limit = std::time::Duration::from_millis(50);
+    let error = pass(&ctx, NAMESPACE, NAME, limit).await.unwrap_err();
+    assert_eq!(error.category(), Category::Late);
+    assert_eq!(world.take_writes(), ["PUT gfsclusters prod status"]);
+    assert_eq!(world.condition("Reconciling"), ("True".to_owned(), "Slow".to_owned()));
+    assert_eq!(world.condition("Ready").0, "True");
+    assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::Ready);
+    assert_eq!(world.condition("Reconciling").0, "False");
 }
