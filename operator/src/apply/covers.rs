@@ -1,9 +1,10 @@
 //! Whether a live object still has everything that was applied.
 //!
 //! The API server adds to what is applied: defaults, status, fields of other managers. So the question is not whether two
-//! objects are equal, but whether one covers the other.
+//! objects are equal, but whether one covers the other. Selectors, and who may connect, are the exception: there one label
+//! or one peer more opens or closes something, and both must say the same.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::kinds::Kind;
 use crate::validate::quantity;
@@ -12,17 +13,21 @@ use crate::validate::quantity;
 #[must_use]
 pub fn first_difference(kind: Kind, wanted: &Value, live: &Value) -> Option<String> {
     let mut path = Vec::new();
-    let comparison = Comparison { shared: kind.shared_lists() };
+    let comparison = Comparison { shared: kind.shared_lists(), exact: kind.exact_fields() };
     comparison.differs(wanted, live, &mut path).then(|| path.join("."))
 }
 
 struct Comparison {
     shared: &'static [&'static str],
+    exact: &'static [&'static str],
 }
 
 impl Comparison {
     /// Whether they differ, and then `path` says where.
     fn differs(&self, wanted: &Value, live: &Value, path: &mut Vec<String>) -> bool {
+        if self.is_exact(path) {
+            return stored(wanted) != stored(live);
+        }
         match (wanted, live) {
             (Value::Object(wanted), Value::Object(live)) => wanted.iter().any(|(key, wanted)| {
                 path.push(key.clone());
@@ -39,6 +44,10 @@ impl Comparison {
             (Value::Null, live) => !is_empty(live),
             (wanted, live) => wanted != live && !same_quantity(wanted, live, path),
         }
+    }
+
+    fn is_exact(&self, path: &[String]) -> bool {
+        matches!(path, [spec, field] if spec == "spec" && self.exact.contains(&field.as_str()))
     }
 
     fn lists_differ(&self, wanted: &[Value], live: &[Value], path: &mut Vec<String>) -> bool {
@@ -69,6 +78,21 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(fields) => fields.is_empty(),
         Value::Array(items) => items.is_empty(),
         _ => false,
+    }
+}
+
+/// The value without what is empty, as the API server stores it. An empty selector stays: it is another than none.
+fn stored(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let stored = fields.iter().map(|(key, value)| (key, stored(value)));
+            let kept = stored.filter(|(key, value)| {
+                !is_empty(value) || (value.is_object() && key.ends_with("Selector"))
+            });
+            Value::Object(kept.map(|(key, value)| (key.clone(), value)).collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(stored).collect()),
+        other => other.clone(),
     }
 }
 
@@ -131,7 +155,7 @@ mod tests {
             // The whole list is ours.
             (json!({"args": ["a"]}), json!({"args": ["a", "b"]}), "args"),
             (json!({"args": ["a", "b"]}), json!({"args": ["b", "a"]}), "args.0"),
-            (json!({"ports": [{"port": 1}]}), json!({"ports": [{"port": 2}]}), "ports.0.port"),
+            (json!({"rules": [{"port": 1}]}), json!({"rules": [{"port": 2}]}), "rules.0.port"),
             (
                 json!({"env": [{"name": "A", "value": "1"}]}),
                 json!({"env": [{"name": "A", "value": "2"}]}),
@@ -145,6 +169,70 @@ mod tests {
         let (wanted, live) = (json!({"env": [{"a": 1}]}), json!({"env": [{"a": 1}, {"a": 2}]}));
         assert_eq!(first_difference(Kind::StatefulSet, &wanted, &live), None);
         assert_eq!(first_difference(Kind::NetworkPolicy, &wanted, &live).as_deref(), Some("env"));
+    }
+
+    #[test]
+    fn what_opens_or_closes_the_fence_is_found() {
+        let spec = json!({"spec": {
+            "podSelector": {"matchLabels": {"a": "1"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{
+                "from": [{"podSelector": {}}, {"namespaceSelector": {"matchLabels": {}}}],
+                "ports": [{"port": 7400, "protocol": "TCP"}],
+            }],
+        }});
+        let edited = |pointer: &str, key: &str, value: Value| {
+            let mut live = spec.clone();
+            let at = live.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+            at.insert(key.to_owned(), value);
+            first_difference(Kind::NetworkPolicy, &spec, &live)
+        };
+        let table = [
+            ("/spec/podSelector/matchLabels", "b", json!("2"), "spec.podSelector"),
+            ("/spec/ingress/0/from/0", "namespaceSelector", json!({}), "spec.ingress"),
+            (
+                "/spec/ingress/0/from/0",
+                "podSelector",
+                json!({"matchLabels": {}, "x": 1}),
+                "spec.ingress",
+            ),
+            ("/spec/ingress/0/from/1", "podSelector", json!({}), "spec.ingress"),
+            ("/spec/ingress/0/ports/0", "endPort", json!(65535), "spec.ingress"),
+            ("/spec/ingress/0", "ports", json!([]), "spec.ingress"),
+            ("/spec", "ingress", json!([{}]), "spec.ingress"),
+            ("/spec", "policyTypes", json!(["Egress"]), "spec.policyTypes"),
+        ];
+        for (pointer, key, value, field) in table {
+            let found = edited(pointer, key, value);
+            assert_eq!(found.as_deref(), Some(field), "{pointer}/{key}");
+        }
+        // Empty maps are not stored; egress, which is not ours, opens nothing and would not go by a write of ours.
+        let none = edited("/spec/ingress/0/from/1", "namespaceSelector", json!({}));
+        assert_eq!(none, None);
+        assert_eq!(edited("/spec", "egress", json!([{}])), None);
+        for kind in [Kind::Service, Kind::PodDisruptionBudget] {
+            let wanted = json!({"spec": {"selector": {"a": "1"}}});
+            let live = json!({"spec": {"selector": {"a": "1", "b": "2"}}});
+            let field = first_difference(kind, &wanted, &live);
+            assert_eq!(field.as_deref(), Some("spec.selector"), "{kind:?}");
+            assert_eq!(first_difference(kind, &wanted, &wanted), None);
+        }
+    }
+
+    #[test]
+    fn entries_that_a_write_would_not_take_away_are_no_difference() {
+        let table = [
+            (Kind::Service, "ports", json!({"port": 7400, "protocol": "TCP"})),
+            (Kind::StatefulSet, "ports", json!({"containerPort": 7400, "protocol": "TCP"})),
+            (Kind::StatefulSet, "topologySpreadConstraints", json!({"topologyKey": "host"})),
+        ];
+        for (kind, list, entry) in table {
+            let wanted = json!({"spec": {list: [entry]}});
+            let live = json!({"spec": {list: [{"theirs": 1}, entry]}});
+            assert_eq!(first_difference(kind, &wanted, &live), None, "{kind:?} {list}");
+            let live = json!({"spec": {list: [{"theirs": 1}]}});
+            assert!(first_difference(kind, &wanted, &live).is_some(), "{kind:?} {list}");
+        }
     }
 
     #[test]

@@ -83,10 +83,23 @@ impl Kind {
                 "containers",
                 "initContainers",
                 "env",
+                "ports",
+                "topologySpreadConstraints",
                 "volumes",
                 "volumeMounts",
             ],
+            Self::Service => &["ownerReferences", "ports"],
             _ => &["ownerReferences"],
+        }
+    }
+
+    /// Fields of `spec` in which a word more is another meaning: who is chosen, who is let in. The API server keeps each
+    /// as one value, so that a write of ours takes away what was added.
+    pub(super) fn exact_fields(self) -> &'static [&'static str] {
+        match self {
+            Self::NetworkPolicy => &["ingress", "podSelector", "policyTypes"],
+            Self::PodDisruptionBudget | Self::Service => &["selector"],
+            Self::ServiceAccount | Self::ConfigMap | Self::StatefulSet => &[],
         }
     }
 }
