@@ -36,7 +36,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 In a pod it finds the API server and who it is by itself; elsewhere KUBECONFIG says which cluster is meant. Of several
-operators one acts, the holder of the Lease gfs-operator; the others stand by. GFS_LOG says what is logged, as in
+operators one acts, the holder of their Lease (--lease); the others stand by. GFS_LOG says what is logged, as in
 info,gfs_operator=debug.
 
 Examples:
@@ -60,6 +60,16 @@ pub struct RunArgs {
     /// The operator's own namespace, of its Lease; the current one of the configuration when it is left out
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
+    /// The Lease of which one operator of several is the holder. Operators of different --watch-namespaces in one namespace
+    /// need different ones, or all but one of them wait for ever
+    #[arg(
+        long,
+        env = "GFS_LEASE",
+        default_value = "gfs-operator",
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+        value_name = "NAME"
+    )]
+    pub lease: String,
     /// Who this process is, unlike any other; the host's name when it is left out
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub identity: Option<String>,
@@ -160,6 +170,13 @@ mod tests {
         assert!(run(&[]).namespaces().is_empty());
         assert!(run(&["--watch-namespaces", ""]).namespaces().is_empty());
         assert_eq!(run(&["--watch-namespaces", "a, b"]).namespaces(), ["a", "b"]);
+    }
+
+    #[test]
+    fn operators_of_different_tasks_have_different_leases() {
+        assert_eq!(run(&[]).lease, "gfs-operator");
+        assert_eq!(run(&["--lease", "team-a-gfs-operator"]).lease, "team-a-gfs-operator");
+        assert!(Arguments::try_parse_from(["g", "run", "--image", "i", "--lease", ""]).is_err());
     }
 
     #[test]

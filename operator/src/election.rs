@@ -15,8 +15,6 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// The name of the lease.
-pub const LEASE: &str = "gfs-operator";
 /// Without a sign of life for so long, the holder is taken for dead.
 const LEASE_TIME: Duration = Duration::from_secs(15);
 /// A holder that could not renew for so long stops to act: well before the others go on.
@@ -62,16 +60,17 @@ impl Observer {
 /// One that would hold the lease, or does.
 pub struct Candidate {
     api: Api<Lease>,
+    lease: String,
     me: String,
     observer: Observer,
 }
 
 impl Candidate {
-    /// `me` must be of this process alone: the name of its pod.
+    /// `lease` is what operators of one task share, and no other; `me` must be of this process alone: the name of its pod.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, me: &str) -> Self {
+    pub fn new(client: Client, namespace: &str, lease: &str, me: &str) -> Self {
         let api = Api::namespaced(client, namespace);
-        Self { api, me: me.to_owned(), observer: Observer::default() }
+        Self { api, lease: lease.to_owned(), me: me.to_owned(), observer: Observer::default() }
     }
 
     /// Ends when the lease is held. `seen` is called when another was seen to hold it: whoever stands by is well.
@@ -84,7 +83,11 @@ impl Candidate {
                 Err(error) => {
                     let error = error.to_string();
                     if told.as_ref() != Some(&error) {
-                        tracing::warn!(error, "the lease {LEASE} cannot be had; trying again");
+                        tracing::warn!(
+                            lease = self.lease,
+                            error,
+                            "the lease cannot be had; trying again"
+                        );
                         told = Some(error);
                     }
                 }
@@ -104,9 +107,15 @@ impl Candidate {
             };
             match timeout_at(next, renewal).await {
                 Ok((at, Ok(true))) => asked = at,
-                Ok((_, Ok(false))) => return tracing::warn!("another took the lease {LEASE}"),
-                Ok((_, Err(error))) => tracing::warn!(%error, "the lease {LEASE} was not renewed"),
-                Err(_) => return tracing::warn!("the lease {LEASE} was not renewed in time"),
+                Ok((_, Ok(false))) => {
+                    return tracing::warn!(lease = self.lease, "another took the lease");
+                }
+                Ok((_, Err(error))) => {
+                    tracing::warn!(lease = self.lease, %error, "the lease was not renewed")
+                }
+                Err(_) => {
+                    return tracing::warn!(lease = self.lease, "the lease was not renewed in time");
+                }
             }
         }
     }
@@ -114,19 +123,21 @@ impl Candidate {
     /// Gives the lease back, so that another need not wait for its end.
     pub async fn release(&mut self) {
         let release = async {
-            let Some(mut lease) = self.api.get_opt(LEASE).await? else { return Ok(()) };
+            let Some(mut lease) = self.api.get_opt(&self.lease).await? else { return Ok(()) };
             let Some(spec) = lease.spec.as_mut() else { return Ok(()) };
             if spec.holder_identity.as_deref() != Some(&self.me) {
                 return Ok(());
             }
             spec.holder_identity = None;
             spec.renew_time = Some(MicroTime(Timestamp::now()));
-            self.api.replace(LEASE, &PostParams::default(), &lease).await.map(|_| ())
+            self.api.replace(&self.lease, &PostParams::default(), &lease).await.map(|_| ())
         };
         match timeout(REQUEST, release).await {
-            Ok(Ok(())) => tracing::info!("the lease {LEASE} was given back"),
-            Ok(Err(error)) => tracing::warn!(%error, "the lease {LEASE} was not given back"),
-            Err(_) => tracing::warn!("the lease {LEASE} was not given back: no answer"),
+            Ok(Ok(())) => tracing::info!(lease = self.lease, "the lease was given back"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.lease, %error, "the lease was not given back")
+            }
+            Err(_) => tracing::warn!(lease = self.lease, "the lease was not given back: no answer"),
         }
     }
 
@@ -138,8 +149,8 @@ impl Candidate {
 
     async fn attempt_unlimited(&mut self) -> kube::Result<bool> {
         let params = PostParams::default();
-        let Some(lease) = self.api.get_opt(LEASE).await? else {
-            let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
+        let Some(lease) = self.api.get_opt(&self.lease).await? else {
+            let metadata = ObjectMeta { name: Some(self.lease.clone()), ..ObjectMeta::default() };
             let spec = Some(taken(&LeaseSpec::default(), &self.me));
             return self.api.create(&params, &Lease { metadata, spec }).await.map(|_| true);
         };
@@ -150,7 +161,7 @@ impl Candidate {
             Verdict::Take => taken(&spec, &self.me),
         };
         let lease = Lease { spec: Some(spec), ..lease };
-        self.api.replace(LEASE, &params, &lease).await.map(|_| true)
+        self.api.replace(&self.lease, &params, &lease).await.map(|_| true)
     }
 }
 

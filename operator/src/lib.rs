@@ -26,6 +26,8 @@ pub mod master;
 pub mod metrics;
 pub mod owner;
 mod place;
+#[cfg(test)]
+mod rights;
 pub mod rollout;
 pub mod run;
 pub mod status;

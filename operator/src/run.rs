@@ -56,7 +56,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = ClientBuilder::try_from(config)?.with_layer(&watches).build();
-    tracing::info!(identity, namespace, image = args.image, "started");
+    tracing::info!(identity, namespace, lease = args.lease, image = args.image, "started");
     let operator = Operator {
         ctx: Arc::new(Context {
             events: Events::new(client.clone(), &identity),
@@ -71,7 +71,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             backoffs: Backoffs::default(),
         }),
         namespaces: args.namespaces(),
-        candidate: Candidate::new(client, &namespace, &identity),
+        candidate: Candidate::new(client, &namespace, &args.lease, &identity),
         health,
         watches,
     };

@@ -48,14 +48,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get, list, watch]
 - apiGroups: [gfs.rs]
   resources: [gfsclusters/status]
-  verbs: [get, patch, update]
+  verbs: [update]
 # Some API servers want this of whoever makes a cluster the owner of an object.
 - apiGroups: [gfs.rs]
   resources: [gfsclusters/finalizers]
   verbs: [update]
+# Never deleted: with it would go pods that hold data.
 - apiGroups: [apps]
   resources: [statefulsets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [""]
   resources: [services, configmaps, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
