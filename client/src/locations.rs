@@ -21,6 +21,8 @@ pub(crate) struct Locations {
     chunks: BTreeMap<(FileId, ChunkIndex), Remembered<Option<ChunkLocation>>>,
     leases: BTreeMap<(FileId, ChunkIndex), Remembered<LeaseGrant>>,
     lengths: BTreeMap<FileId, u64>,
+    /// The highest version under which a mutation of this client was acknowledged.
+    acknowledged: BTreeMap<(FileId, ChunkIndex), ChunkVersion>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,7 +40,22 @@ impl Locations {
         index: ChunkIndex,
     ) -> Option<Option<ChunkLocation>> {
         let known = self.chunks.get(&(file, index)).filter(|known| now < known.until)?;
-        Some(known.what.clone())
+        Some(known.what.clone().map(|chunk| self.fenced(file, chunk)))
+    }
+
+    /// A mutation of this client was acknowledged under this version, maybe a higher one than any place that is remembered:
+    /// who waits across a raise is answered by the next lease.
+    pub(crate) fn acknowledged(&mut self, file: FileId, index: ChunkIndex, version: ChunkVersion) {
+        self.make_room();
+        let known = self.acknowledged.entry((file, index)).or_default();
+        *known = version.max(*known);
+    }
+
+    /// The place, to be asked for no version under which what this client wrote may be missing: a replica that was left
+    /// behind then refuses, instead of showing what was there before.
+    pub(crate) fn fenced(&self, file: FileId, chunk: ChunkLocation) -> ChunkLocation {
+        let least = self.acknowledged.get(&(file, chunk.index)).copied().unwrap_or_default();
+        ChunkLocation { version: least.max(chunk.version), ..chunk }
     }
 
     /// Takes an answer of the master about `count` chunks from `first` on. What it leaves out below the number of the
@@ -148,7 +165,9 @@ impl Locations {
     }
 
     fn make_room(&mut self) {
-        if self.chunks.len() + self.leases.len() + self.lengths.len() >= REMEMBERED_MAX {
+        let sizes =
+            [self.chunks.len(), self.leases.len(), self.lengths.len(), self.acknowledged.len()];
+        if sizes.into_iter().sum::<usize>() >= REMEMBERED_MAX {
             *self = Self::default();
         }
     }
@@ -198,6 +217,29 @@ mod tests {
         let chunk = cache.chunk(ms(1), FILE, ChunkIndex(0)).unwrap().unwrap();
         let bad = chunk.replicas.iter().filter(|one| one.state == ReplicaState::Corrupt);
         assert_eq!(bad.map(|one| one.chunkserver.0).collect::<Vec<_>>(), [2]);
+    }
+
+    /// READ-6 within one client: its own acknowledged write is not read stale, whatever place it remembers or is told late.
+    #[test]
+    fn read_6_what_was_acknowledged_under_a_higher_version_is_not_read_under_a_lower_one() {
+        let mut cache = Locations::default();
+        cache.granted(ms(0), FILE, &grant(5));
+        cache.acknowledged(FILE, ChunkIndex(0), ChunkVersion(6));
+        let version = |cache: &Locations| Some(cache.chunk(ms(1), FILE, ChunkIndex(0))??.version.0);
+        assert_eq!(version(&cache), Some(6), "the primary answered under the next lease");
+        let late =
+            FileLocations { entry: entry(2, 100), chunks: vec![location(0, 5)], valid_ms: 1_000 };
+        cache.learn(ms(1), ChunkIndex(0), 2, &late);
+        assert_eq!(version(&cache), Some(6), "an answer that was on its way");
+        cache.acknowledged(FILE, ChunkIndex(0), ChunkVersion(4));
+        assert_eq!(version(&cache), Some(6));
+        cache.learn(
+            ms(1),
+            ChunkIndex(0),
+            2,
+            &FileLocations { chunks: vec![location(0, 8)], ..late },
+        );
+        assert_eq!(version(&cache), Some(8));
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn records_are_on_every_disk_at_their_offsets_and_the_end_leaves_all_clean() {
     }
     assert_eq!(
         answer(&servers[0].ask(1, Request::Sync)),
-        Ok(DataResponse::Committed { length: end })
+        Ok(DataResponse::Committed { length: end, version: ChunkVersion(1) })
     );
     for server in &servers {
         assert_eq!(server.store.replica(CHUNK).unwrap().committed_length, end);

@@ -119,7 +119,8 @@ impl Engine {
         }
         // A hole that is remembered may be filled by now, and no server would say so.
         let found = self.locate_page(file, index, LOCATE_AHEAD, deadline).await?;
-        Ok(found.chunks.into_iter().find(|chunk| chunk.index == index))
+        let found = found.chunks.into_iter().find(|chunk| chunk.index == index);
+        Ok(found.map(|chunk| self.remembered(|cache, _| cache.fenced(file, chunk))))
     }
 
     /// Who takes mutations: as remembered, or from the master.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use gfs_protocol::checksum::blocks;
+use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{DataId, FileId};
 use gfs_types::limits::{FRAME_BYTES_MAX, INLINE_BYTES_MAX};
 use gfs_types::message::client::LeaseGrant;
@@ -111,6 +112,7 @@ impl Engine {
                     self.remembered(|cache, now| {
                         cache.lease_used(now, file, &done.grant);
                         cache.saw_length(file, length);
+                        cache.acknowledged(file, done.grant.index, done.version);
                     });
                     let index = done.grant.index;
                     return Ok(Appended { index, offset: base + done.offset, length });
@@ -183,7 +185,7 @@ impl Engine {
         parts: &Parts,
         turn: Option<Turn>,
         deadline: Instant,
-    ) -> std::result::Result<(u64, u64), Failure> {
+    ) -> std::result::Result<(u64, u64, ChunkVersion), Failure> {
         let primary = grant.members.iter().find(|member| member.chunkserver == grant.primary);
         let Some(primary) = primary else {
             let text = "the lease does not say where its primary is".to_owned();
@@ -209,8 +211,8 @@ impl Engine {
         let target = self.target(grant.handle, grant.version, grant.epoch);
         let ask = Ask { target, request, payload, checksums };
         match self.data.ask(primary, ask, until, turn).await?.response {
-            DataResponse::Committed { length } => Ok((offset, length)),
-            DataResponse::Appended { offset, length } => Ok((offset, length)),
+            DataResponse::Committed { length, version } => Ok((offset, length, version)),
+            DataResponse::Appended { offset, length, version } => Ok((offset, length, version)),
             other => Err(odd_answer(&other)),
         }
     }

@@ -76,7 +76,7 @@ impl Engine {
         let until = attempt_until(deadline, ATTEMPT);
         let of = (chunk.handle, chunk.version);
         match self.ask_plain(primary, of, DataRequest::Sync, until).await?.response {
-            DataResponse::Committed { length } => Ok(length),
+            DataResponse::Committed { length, .. } => Ok(length),
             other => Err(odd_answer(&other)),
         }
     }

@@ -61,6 +61,8 @@ pub(crate) struct Committed {
     pub(crate) offset: u64,
     /// Length of the chunk with it.
     pub(crate) length: u64,
+    /// Under which version: the lease's or a higher one.
+    pub(crate) version: ChunkVersion,
 }
 
 /// What came of a step.
@@ -70,8 +72,8 @@ pub(crate) enum Event {
     Lease(Result<LeaseGrant, WireError>),
     /// Of `Push`.
     Push(Result<(), Failure>),
-    /// Of `Commit`: offset in the chunk and length of the chunk.
-    Commit(Result<(u64, u64), Failure>),
+    /// Of `Commit`: offset in the chunk, length of the chunk, and its version.
+    Commit(Result<(u64, u64, ChunkVersion), Failure>),
     /// The pause is over.
     Rested,
 }
@@ -135,7 +137,9 @@ impl Session {
             Event::Lease(Err(error)) => self.end(error),
             Event::Push(Ok(())) => self.pushed(),
             Event::Push(Err(failure)) => self.push_failed(&failure),
-            Event::Commit(Ok((offset, length))) => self.committed(offset, length),
+            Event::Commit(Ok((offset, length, version))) => {
+                self.committed(offset, length, version);
+            }
             Event::Commit(Err(failure)) => self.commit_failed(&failure),
             Event::Rested => {
                 if let Some(step) = self.after_pause.take() {
@@ -167,10 +171,10 @@ impl Session {
         }
     }
 
-    fn committed(&mut self, offset: u64, length: u64) {
+    fn committed(&mut self, offset: u64, length: u64, version: ChunkVersion) {
         if let Some(grant) = self.grant() {
             self.maybe_applied = false;
-            self.step = Step::Done(Committed { grant, offset, length });
+            self.step = Step::Done(Committed { grant, offset, length, version });
         }
     }
 
@@ -303,8 +307,8 @@ mod tests {
     #[test]
     fn a_small_write_goes_inside_the_request() {
         let mut session = at_commit(Kind::Write(ChunkIndex(3)), false);
-        session.on(Event::Commit(Ok((0, 77))));
-        let done = Committed { grant: grant(5), offset: 0, length: 77 };
+        session.on(Event::Commit(Ok((0, 77, ChunkVersion(6)))));
+        let done = Committed { grant: grant(5), offset: 0, length: 77, version: ChunkVersion(6) };
         assert_eq!(*session.step(), Step::Done(done));
     }
 

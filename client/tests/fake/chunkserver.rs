@@ -132,7 +132,7 @@ fn answer(
     store: &mut Store,
 ) -> Option<Answer> {
     assert_eq!(blocks(frame::offset_of(&head.request), &payload), head.checksums);
-    let handle = head.target.handle;
+    let (handle, version) = (head.target.handle, head.target.version);
     let mutation = matches!(head.request, DataRequest::Write { .. } | DataRequest::Append { .. });
     if mutation && let Some(kind) = store.refuse.pop() {
         return plain(Err(Error::new(kind, "the test says so")));
@@ -148,17 +148,17 @@ fn answer(
         DataRequest::Write { offset, length, source } => {
             let bytes = store.bytes_of(*source, *length, payload);
             let at = usize::try_from(*offset).unwrap();
-            Ok(DataResponse::Committed { length: store.put(handle, at, &bytes) })
+            Ok(DataResponse::Committed { length: store.put(handle, at, &bytes), version })
         }
         DataRequest::Append { length, source } => {
             let bytes = store.bytes_of(*source, *length, payload);
             store.appends += 1;
-            store.append(handle, &bytes)
+            store.append(handle, version, &bytes)
         }
         DataRequest::Sync => {
             store.syncs += 1;
             let length = store.chunks.get(&handle).map_or(0, Vec::len) as u64;
-            Ok(DataResponse::Committed { length })
+            Ok(DataResponse::Committed { length, version })
         }
         DataRequest::Inspect => {
             let committed_length = store.chunks.get(&handle).map_or(0, Vec::len) as u64;
@@ -210,14 +210,19 @@ impl Store {
         chunk.len() as u64
     }
 
-    fn append(&mut self, handle: ChunkHandle, bytes: &[u8]) -> Result<DataResponse, Error> {
+    fn append(
+        &mut self,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+        bytes: &[u8],
+    ) -> Result<DataResponse, Error> {
         let at = self.chunks.get(&handle).map_or(0, Vec::len);
         if (at + bytes.len()) as u64 > CHUNK_BYTES {
             self.chunks.entry(handle).or_default().resize(usize::try_from(CHUNK_BYTES).unwrap(), 0);
             return Err(Error::chunk_full("padded"));
         }
         let length = self.put(handle, at, bytes);
-        Ok(DataResponse::Appended { offset: at as u64, length })
+        Ok(DataResponse::Appended { offset: at as u64, length, version })
     }
 
     /// Whole blocks, as a server does: from the border below to the border above.

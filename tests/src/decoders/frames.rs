@@ -146,8 +146,8 @@ fn replies() -> Vec<Result<DataResponse, Error>> {
     };
     vec![
         Ok(DataResponse::Done),
-        Ok(DataResponse::Committed { length: 4 }),
-        Ok(DataResponse::Appended { offset: 1, length: 2 }),
+        Ok(DataResponse::Committed { length: 4, version: ChunkVersion(7) }),
+        Ok(DataResponse::Appended { offset: 1, length: 2, version: ChunkVersion(8) }),
         Ok(DataResponse::Applied { serial: SerialNumber(3), short_of_space: true }),
         Ok(DataResponse::Equalised { copied_bytes: 8 }),
         Ok(DataResponse::Bytes {

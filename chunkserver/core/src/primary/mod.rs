@@ -133,11 +133,16 @@ pub(crate) struct Waiter {
 }
 
 impl Outcome {
-    /// The answer when it is committed, and the chunk has this length.
-    pub(crate) fn answer(self, handle: ChunkHandle, length: u64) -> Result<DataResponse, Error> {
+    /// The answer when it is committed under this version, and the chunk has this length.
+    pub(crate) fn answer(
+        self,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+        length: u64,
+    ) -> Result<DataResponse, Error> {
         match self {
-            Self::Done => Ok(DataResponse::Committed { length }),
-            Self::Appended { offset } => Ok(DataResponse::Appended { offset, length }),
+            Self::Done => Ok(DataResponse::Committed { length, version }),
+            Self::Appended { offset } => Ok(DataResponse::Appended { offset, length, version }),
             Self::Full => Err(admit::full(handle)),
         }
     }

@@ -21,7 +21,11 @@ mod teaching;
 const CHUNK_BYTES: u64 = CHUNK_BYTES_MIN;
 
 fn appended(offset: u64, length: u64) -> Option<Result<DataResponse, gfs_types::ErrorKind>> {
-    Some(Ok(DataResponse::Appended { offset, length }))
+    Some(Ok(DataResponse::Appended { offset, length, version: ChunkVersion(1) }))
+}
+
+fn committed(length: u64) -> DataResponse {
+    DataResponse::Committed { length, version: ChunkVersion(1) }
 }
 
 fn given_up(bench: &Bench) -> Option<u64> {
@@ -138,7 +142,7 @@ fn a_record_of_a_quarter_chunk_is_taken_and_one_byte_more_is_not() {
 fn a_write_may_end_where_the_chunk_ends_and_not_behind() {
     let mut bench = Bench::primary(&[]);
     let token = bench.mutate(write(CHUNK_BYTES - 1, 1));
-    assert_eq!(bench.reply(token), Some(Ok(DataResponse::Committed { length: CHUNK_BYTES })));
+    assert_eq!(bench.reply(token), Some(Ok(committed(CHUNK_BYTES))));
     for (offset, length) in [(CHUNK_BYTES, 1), (CHUNK_BYTES - 1, 2), (u64::MAX, 2), (0, 0)] {
         let token = bench.mutate(write(offset, length));
         assert_eq!(bench.reply(token), Some(Err(Invalid)), "{length} at {offset}");
@@ -356,8 +360,8 @@ fn mut_5_a_sync_waits_for_what_came_before_and_is_flushed_on_every_member() {
     assert_eq!(bench.reply(sync), None, "not on this disk yet");
     assert_eq!(bench.reply(later), None, "an acknowledgement stands for all before it");
     bench.durable();
-    assert_eq!(bench.reply(sync), Some(Ok(DataResponse::Committed { length: 110 })));
-    assert_eq!(bench.reply(joined), Some(Ok(DataResponse::Committed { length: 110 })));
+    assert_eq!(bench.reply(sync), Some(Ok(committed(110))));
+    assert_eq!(bench.reply(joined), Some(Ok(committed(110))));
     assert_eq!(bench.reply(later), appended(100, 110));
 }
 

@@ -45,7 +45,7 @@ impl Replica {
         let carried = std::mem::take(&mut self.carried);
         for (waiter, outcome) in carried.mutations {
             hit(Mark::CarriedAnswered);
-            let result = outcome.answer(self.handle, self.committed.length);
+            let result = outcome.answer(self.handle, self.stored, self.committed.length);
             out.push(Effect::Reply { token: waiter.token, result });
         }
         for waiter in carried.syncs {

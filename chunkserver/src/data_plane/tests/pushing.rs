@@ -4,7 +4,7 @@ use gfs_types::ErrorKind;
 use gfs_types::limits::FRAME_BYTES_MAX;
 use gfs_types::message::data::{DataRequest, DataResponse, DataSource, Hop};
 
-use super::cluster::{Client, Server, bounds, cluster, data, pattern};
+use super::cluster::{Client, Server, VERSION, bounds, cluster, data, pattern};
 use crate::data_plane::Bounds;
 
 /// Bytes of a full frame.
@@ -40,7 +40,7 @@ fn data_goes_down_the_chain_and_is_appended_on_every_replica() {
         expected.extend_from_slice(&payload);
         let appended = client.ask(&append(length, DataSource::Pushed(data(seq))), &[]).result;
         let length = expected.len() as u64;
-        assert_eq!(appended.unwrap(), DataResponse::Appended { offset, length });
+        assert_eq!(appended.unwrap(), DataResponse::Appended { offset, length, version: VERSION });
     }
     check_everywhere(&servers, &expected);
     servers.into_iter().for_each(Server::stop);

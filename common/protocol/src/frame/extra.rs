@@ -1,6 +1,6 @@
 //! The operation-specific part of a frame, to and from the messages of `gfs-types`.
 
-use gfs_types::fence::SerialNumber;
+use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::ids::{ClusterUid, DataId, ProcessSession, ServerUid};
 use gfs_types::message::data::{
     DataReply, DataRequest, DataResponse, DataSource, Equalise, Hello, Hop, Order, OrderKind,
@@ -140,11 +140,12 @@ pub(super) fn encode_reply(reply: &DataReply) -> Vec<u8> {
     let result = match &reply.result {
         Err(error) => Wire::Error(error.clone().into()),
         Ok(DataResponse::Done) => Wire::Done(pb::DataDone {}),
-        Ok(DataResponse::Committed { length }) => {
-            Wire::Committed(pb::DataCommitted { length: *length })
+        Ok(DataResponse::Committed { length, version }) => {
+            Wire::Committed(pb::DataCommitted { length: *length, version: version.0 })
         }
-        Ok(DataResponse::Appended { offset, length }) => {
-            Wire::Appended(pb::DataAppended { offset: *offset, length: *length })
+        Ok(DataResponse::Appended { offset, length, version }) => {
+            let (offset, length, version) = (*offset, *length, version.0);
+            Wire::Appended(pb::DataAppended { offset, length, version })
         }
         Ok(DataResponse::Applied { serial, short_of_space }) => {
             Wire::Applied(pb::DataApplied { serial: serial.0, short_of_space: *short_of_space })
@@ -183,8 +184,13 @@ fn reply_from_wire(wire: pb::ReplyExtra) -> Checked<DataReply> {
     let result = match wire.result.ok_or_else(|| missing("ReplyExtra.result"))? {
         Wire::Error(error) => Err(error.try_into()?),
         Wire::Done(_) => Ok(DataResponse::Done),
-        Wire::Committed(c) => Ok(DataResponse::Committed { length: c.length }),
-        Wire::Appended(a) => Ok(DataResponse::Appended { offset: a.offset, length: a.length }),
+        Wire::Committed(c) => {
+            Ok(DataResponse::Committed { length: c.length, version: ChunkVersion(c.version) })
+        }
+        Wire::Appended(a) => {
+            let (offset, length, version) = (a.offset, a.length, ChunkVersion(a.version));
+            Ok(DataResponse::Appended { offset, length, version })
+        }
         Wire::Applied(a) => Ok(DataResponse::Applied {
             serial: SerialNumber(a.serial),
             short_of_space: a.short_of_space,
@@ -197,7 +203,7 @@ fn reply_from_wire(wire: pb::ReplyExtra) -> Checked<DataReply> {
             own_checksum: b.own_checksum,
         }),
         Wire::Replica(r) => Ok(DataResponse::Replica(ReplicaInfo {
-            version: gfs_types::fence::ChunkVersion(r.version),
+            version: ChunkVersion(r.version),
             committed_length: r.committed_length,
             primary: r.primary,
             state: state_from_wire(r.state)?,

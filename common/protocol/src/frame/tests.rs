@@ -82,8 +82,8 @@ fn replies() -> Vec<DataReply> {
     };
     let good = [
         DataResponse::Done,
-        DataResponse::Committed { length: 4 },
-        DataResponse::Appended { offset: 1, length: 2 },
+        DataResponse::Committed { length: 4, version: ChunkVersion(7) },
+        DataResponse::Appended { offset: 1, length: 2, version: ChunkVersion(8) },
         DataResponse::Applied { serial: SerialNumber(3), short_of_space: true },
         DataResponse::Equalised { copied_bytes: 8 },
         DataResponse::Bytes { offset: 3, length: 0, committed_length: 9, own_checksum: false },

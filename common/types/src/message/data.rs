@@ -195,6 +195,8 @@ pub enum DataResponse {
     Committed {
         /// The length of the chunk now, in bytes.
         length: u64,
+        /// Under which version: it may be higher than the one that was asked (raise-4). A replica of a lower one may lack it.
+        version: ChunkVersion,
     },
     /// `Append`: committed on every member, here.
     Appended {
@@ -202,6 +204,8 @@ pub enum DataResponse {
         offset: u64,
         /// The length of the chunk now, in bytes.
         length: u64,
+        /// As of `Committed`.
+        version: ChunkVersion,
     },
     /// `Order`: applied.
     Applied {

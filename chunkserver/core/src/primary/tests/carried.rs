@@ -16,8 +16,13 @@ fn raised() -> (Bench, [Token; 3]) {
     (bench, tokens)
 }
 
+/// Under the version that was raised meanwhile.
 fn committed(length: u64) -> Option<Result<DataResponse, gfs_types::ErrorKind>> {
-    Some(Ok(DataResponse::Committed { length }))
+    Some(Ok(DataResponse::Committed { length, version: ChunkVersion(2) }))
+}
+
+fn appended(offset: u64, length: u64) -> Option<Result<DataResponse, gfs_types::ErrorKind>> {
+    Some(Ok(DataResponse::Appended { offset, length, version: ChunkVersion(2) }))
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn full_1_a_member_is_asked_again_and_again_until_it_has_space() {
     let token = bench.mutate(append(10));
     assert_eq!(bench.ordered(2), [5]);
     answers(&mut bench, 2, 5, false);
-    assert_eq!(bench.reply(token), Some(Ok(DataResponse::Appended { offset: 100, length: 110 })));
+    assert_eq!(bench.reply(token), appended(100, 110));
 }
 
 #[test]
