@@ -127,8 +127,12 @@ impl Locations {
     /// Something of this version was refused: forget the lease and the place, unless newer ones are known.
     pub(crate) fn refused(&mut self, file: FileId, index: ChunkIndex, version: ChunkVersion) {
         let key = (file, index);
-        if self.leases.get(&key).is_some_and(|known| known.what.version <= version) {
-            self.leases.remove(&key);
+        // It stays, as one that is over: without it appends would go back to a lower chunk that is remembered. Usually that is
+        // full; but padding that was not synced is gone after a power loss, and then records of one writer would not grow.
+        if let Some(known) = self.leases.get_mut(&key)
+            && known.what.version <= version
+        {
+            known.until = Instant { nanos: 0 };
         }
         let old = |known: &Remembered<Option<ChunkLocation>>| {
             known.what.as_ref().is_none_or(|chunk| chunk.version <= version)
@@ -260,6 +264,20 @@ mod tests {
         }
         cache.granted(ms(0), FileId(8), &LeaseGrant { index: ChunkIndex(9), ..grant(5) });
         assert_eq!(cache.last_lease(ms(1), FILE).map(|g| g.index), Some(ChunkIndex(2)));
+    }
+
+    /// Found by the simulator: the padding of chunk 1 was lost with the power, chunk 2 was refused, and a writer went back. A
+    /// reader of records took what it had written to chunk 2 for copies.
+    #[test]
+    fn appends_do_not_go_back_to_a_lower_chunk_when_the_lease_of_the_highest_is_refused() {
+        let mut cache = Locations::default();
+        for index in [1, 2] {
+            cache.granted(ms(0), FILE, &LeaseGrant { index: ChunkIndex(index), ..grant(5) });
+        }
+        cache.refused(FILE, ChunkIndex(2), ChunkVersion(5));
+        assert_eq!(cache.last_lease(ms(1), FILE), None, "the master knows the last one");
+        assert_eq!(cache.lease(ms(1), FILE, ChunkIndex(2)), None);
+        assert!(cache.lease(ms(1), FILE, ChunkIndex(1)).is_some(), "for writes it is still good");
     }
 
     #[test]
