@@ -10,7 +10,7 @@ use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 
-use super::guard::EndsOnPanic;
+use super::guard::{self, EndsOnPanic};
 use super::handle::DriverHandle;
 use crate::store::{Flush, Store, StoreError};
 
@@ -161,6 +161,7 @@ fn carry_out(store: &Store, handle: ChunkHandle, op: StoreOp) -> Result<u32, Sto
 /// A sync that failed may have dropped what was promised, and a second one would claim success.
 pub(super) fn end_process(error: &StoreError) -> ! {
     tracing::error!(%error, "the process ends: what this server promised can no longer be trusted");
+    guard::end_if_simulated();
     std::process::exit(crate::EXIT_DISK_FAILED)
 }
 

@@ -33,6 +33,7 @@ use gfs_types::message::data::{DataReply, DataSource, Equalise, Order, Target};
 
 pub use clock::Clock;
 pub use gfs_chunkserver_core::{Peer, Said};
+pub use guard::{ProcessEnds, simulated_here};
 pub use handle::{DriverHandle, Inboxes, channels};
 pub use stepped::Stepped;
 
