@@ -9,6 +9,7 @@ mod cluster;
 mod crds;
 mod fix;
 mod image;
+mod mutants;
 mod process;
 mod sim;
 mod soak;
@@ -55,10 +56,21 @@ enum Task {
     #[command(
         after_help = "Examples:\n  cargo xtask sim --seeds 2000                 two thousand worlds, a minute each in them\n  \
         cargo xtask sim --seeds 500 --first-seed 9000   others\n  \
-        cargo xtask sim --seed 51 --trace            what happens in one\n\n\
-        A line tells of each violation with its seed; the last line is the sum. It ends with 1 if there was one."
+        cargo xtask sim --seed 51 --trace            what happens in one\n  \
+        cargo xtask sim --seed 51 --shrink           how little of it still fails, if it fails\n\n\
+        A line tells of each violation with its seed; the last lines are the sum. It ends with 1 if there was one, or if\n\
+        in 80 seeds or more some kind of fault never came."
     )]
     Sim(sim::Options),
+    /// Put mistakes into the simulated cluster, one at a time: some seed must notice each of them
+    #[command(
+        after_help = "Examples:\n  cargo xtask mutants                            all of them\n  \
+        cargo xtask mutants --only log-not-flushed     one\n  \
+        cargo xtask mutants --seeds 400                with more patience\n\n\
+        It builds the simulator with --cfg mutants in a target folder of its own. A line tells of each: how many seeds it\n\
+        took from three first seeds, their median, and what was violated. It ends with 1 if one lives that should not."
+    )]
+    Mutants(mutants::Options),
     /// Measure the whole system against what this machine can do at most, and write docs/performance.md
     #[command(
         after_help = "Examples:\n  cargo xtask bench                        five rounds of every row: half an hour\n  \
@@ -110,6 +122,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         Task::Test(options) => test::run(&workspace, options),
         Task::Soak(options) => soak::run(&workspace, options),
         Task::Sim(options) => sim::run_seeds(&workspace, options),
+        Task::Mutants(options) => mutants::run_all(&workspace, options),
         Task::Bench(options) => bench::run(&workspace, options),
         Task::Cluster(options) => cluster::run_action(&workspace, options),
         Task::Image(options) => image::run_build(&workspace, options),

@@ -202,7 +202,7 @@ impl World {
             let request = DataRequest::Push { data: *data, chain: rest.to_vec(), offset: *offset };
             let (onward, next) = (Ask { request, ..ask.clone() }, hop.chunkserver);
             self.pass_on(id, to, next, onward);
-        } else if is_order && self.net.chance(self.net.twice_ppm) {
+        } else if is_order && self.net.twice() {
             self.twice(id, ask.clone());
         }
         let server = &mut self.servers[to];
@@ -303,7 +303,7 @@ impl World {
                 Ok(())
             }
             Asker::Primary { server, run, ticket } => {
-                let twice = self.net.chance(self.net.twice_ppm);
+                let twice = self.net.twice();
                 let Some(process) = self.process(server, run) else { return Ok(()) };
                 let result = match ending {
                     Ok(answer) => answer.reply.result,

@@ -60,10 +60,10 @@ impl NodeClock {
         WallTime { ms: self.wall_ms + self.shown.load(Ordering::Relaxed) / 1_000_000 }
     }
 
-    /// From now on it runs so fast.
-    pub(crate) fn run_at(&mut self, now: Micros, rate_ppm: i64) {
+    /// From now on it runs so fast; whether that is another rate than before.
+    pub(crate) fn run_at(&mut self, now: Micros, rate_ppm: i64) -> bool {
         self.from = (self.at(now), now);
-        self.rate_ppm = rate_ppm;
+        std::mem::replace(&mut self.rate_ppm, rate_ppm) != rate_ppm
     }
 
     /// The first point in simulated time at which it shows this.

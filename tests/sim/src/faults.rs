@@ -1,6 +1,6 @@
 //! What goes wrong, and how it is mended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gfs_chunkserver::store::Found;
 use gfs_durable::fs::sim::CrashMode;
@@ -11,6 +11,7 @@ use crate::agenda::{MS, Micros, SECOND};
 use crate::net::Who;
 use crate::random::Random;
 use crate::server::Server;
+use crate::shrink::Cut;
 use crate::swarm::Fault;
 use crate::world::{Event, World};
 
@@ -23,15 +24,64 @@ pub(crate) enum Mend {
 /// Where faults come from.
 #[derive(Debug)]
 pub(crate) struct Weather {
+    seed: u64,
+    /// When there are faults.
+    times: Random,
+    /// Of the fault that is drawn: each has a generator of its own, so that one that is left out shifts no other.
     random: Random,
+    /// Of that one.
+    pub(crate) number: u64,
+    left_out: BTreeSet<u64>,
     calm: bool,
-    /// How many there were of each.
-    pub(crate) counts: BTreeMap<Fault, u64>,
+    /// The master loses power when its log has something to sync, before it is synced: most of its time it has not.
+    at_flush: Option<(Micros, CrashMode)>,
+    /// Nodes that are to stop, and have had nothing to do since.
+    stopping: BTreeSet<Who>,
+    partitions: u64,
+    /// How many there were of each; only those that changed something.
+    counts: BTreeMap<Fault, u64>,
 }
 
 impl Weather {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { random: Random::of(seed, "faults"), calm: true, counts: BTreeMap::new() }
+    pub(crate) fn new(seed: u64, cut: &Cut) -> Self {
+        Self {
+            seed,
+            times: Random::of(seed, "times of faults"),
+            random: Random::of(seed, "faults"),
+            number: 0,
+            left_out: cut.faults.clone(),
+            calm: true,
+            at_flush: None,
+            stopping: BTreeSet::new(),
+            partitions: 0,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Draws the next fault; false when it is left out.
+    fn next(&mut self) -> bool {
+        self.number += 1;
+        self.random = Random::of(self.seed, &format!("fault {}", self.number));
+        !self.left_out.contains(&self.number)
+    }
+
+    fn crash_mode(&mut self) -> CrashMode {
+        match self.random.below(4) {
+            0 => CrashMode::Nothing,
+            1 => CrashMode::Everything,
+            _ => CrashMode::Subset(self.random.next()),
+        }
+    }
+
+    fn count(&mut self, fault: Fault) {
+        *self.counts.entry(fault).or_default() += 1;
+    }
+
+    /// Something had to wait until this node goes on.
+    pub(crate) fn held(&mut self, node: Who) {
+        if self.stopping.remove(&node) {
+            self.count(Fault::Pause);
+        }
     }
 }
 
@@ -62,7 +112,7 @@ impl World {
 
     fn plan_fault(&mut self) {
         let (least, most) = self.swarm.fault_every;
-        let at = self.now + self.weather.random.between(least, most);
+        let at = self.now + self.weather.times.between(least, most);
         self.agenda.enter(at, Event::Fault);
     }
 
@@ -70,19 +120,38 @@ impl World {
         if self.weather.calm {
             return Ok(());
         }
+        self.plan_fault();
+        if !self.weather.next() {
+            return Ok(());
+        }
         let fault = *self.weather.random.pick(&self.swarm.faults);
         let happened = match fault {
             Fault::Kill => self.kill(),
             Fault::PowerLoss => self.lose_power()?,
-            Fault::Pause => self.pause(),
-            Fault::Partition => self.part(),
             Fault::ClockRate => self.change_rate(),
+            Fault::Blackout => self.black_out_once(),
+            // Counted when they are felt.
+            Fault::Pause => {
+                self.pause();
+                false
+            }
+            Fault::Partition => {
+                self.part();
+                false
+            }
+            Fault::Lost | Fault::Late | Fault::Twice | Fault::Overtaken => false,
         };
         if happened {
-            *self.weather.counts.entry(fault).or_default() += 1;
+            self.weather.count(fault);
         }
-        self.plan_fault();
         Ok(())
+    }
+
+    /// What there was of each, and was felt.
+    pub(crate) fn faults(&self) -> BTreeMap<Fault, u64> {
+        let mut counts = self.net.counts();
+        counts.extend(self.weather.counts.clone());
+        counts
     }
 
     fn node_to_harm(&mut self) -> Who {
@@ -107,18 +176,63 @@ impl World {
     fn lose_power(&mut self) -> anyhow::Result<bool> {
         let node = self.node_to_harm();
         let after = self.down_for();
-        let random = &mut self.weather.random;
-        let mode = match random.below(4) {
-            0 => CrashMode::Nothing,
-            1 => CrashMode::Everything,
-            _ => CrashMode::Subset(random.next()),
-        };
+        let mode = self.weather.crash_mode();
+        if node == Who::Master && self.weather.random.percent(50) {
+            self.weather.at_flush = Some((after, mode));
+            return Ok(false);
+        }
         if let Who::Server(number) = node
             && !self.may_lose_power(number)?
         {
             return Ok(false);
         }
         Ok(self.dies(node, after, Some(mode)))
+    }
+
+    /// The power fails instead of a sync, if that is what is to come.
+    pub(crate) fn fails_at_flush(&mut self) -> bool {
+        let fails = self.weather.at_flush.take().filter(|_| !self.weather.calm);
+        let fails = fails.is_some_and(|(after, mode)| self.dies(Who::Master, after, Some(mode)));
+        if fails {
+            self.weather.count(Fault::PowerLoss);
+        }
+        fails
+    }
+
+    fn black_out_once(&mut self) -> bool {
+        let first = !self.weather.counts.contains_key(&Fault::Blackout);
+        if first {
+            self.black_out();
+        }
+        first
+    }
+
+    /// Every machine loses power, whether its process runs or not. What was synced must be there, and nothing else (DUR-2).
+    pub(crate) fn black_out(&mut self) {
+        self.note(format_args!("the power fails everywhere"));
+        for node in std::iter::once(Who::Master).chain((0..self.servers.len()).map(Who::Server)) {
+            let after = self.down_for();
+            let mode = self.weather.crash_mode();
+            if !self.dies(node, after, Some(mode)) {
+                self.loses_power_while_off(node, mode);
+            }
+        }
+        if let Some(shared) = &self.shared {
+            shared.ledger().power_failed();
+        }
+    }
+
+    /// Its process is down already, and will be started by whoever meant to.
+    fn loses_power_while_off(&mut self, node: Who, mode: CrashMode) {
+        match node {
+            Who::Master => self.master.fs = self.master.fs.crash(mode),
+            Who::Server(number) => {
+                let server = &mut self.servers[number];
+                server.fs = server.fs.crash(mode);
+                server.boot += 1;
+            }
+            Who::Client(_) => {}
+        }
     }
 
     fn dies(&mut self, node: Who, after: Micros, power: Option<CrashMode>) -> bool {
@@ -165,8 +279,11 @@ impl World {
         }))
     }
 
-    fn pause(&mut self) -> bool {
+    fn pause(&mut self) {
         let node = self.node_to_harm();
+        if !self.is_up(node) {
+            return;
+        }
         let random = &mut self.weather.random;
         let most = if random.percent(30) { 15_000 } else { 2_000 };
         let until = self.now + random.between(20, most) * MS + 1;
@@ -176,19 +293,25 @@ impl World {
             Who::Server(number) => self.servers[number].paused_until = until,
             Who::Client(_) => {}
         }
-        true
+        self.weather.stopping.insert(node);
+    }
+
+    fn is_up(&self, node: Who) -> bool {
+        match node {
+            Who::Master => self.master.up.is_some(),
+            Who::Server(number) => self.servers[number].up.is_some(),
+            Who::Client(_) => true,
+        }
     }
 
     fn everybody(&self) -> Vec<Who> {
-        let swarm = &self.swarm;
-        let clients = swarm.appenders + swarm.readers + swarm.overwriters + swarm.namers;
         let servers = (0..self.servers.len()).map(Who::Server);
-        let clients = (0..=clients).map(Who::Client);
+        let clients = (0..=self.swarm.clients()).map(Who::Client);
         std::iter::once(Who::Master).chain(servers).chain(clients).collect()
     }
 
     /// Isolates one, parts two, parts them one way, or cuts the world in halves.
-    fn part(&mut self) -> bool {
+    fn part(&mut self) {
         let all = self.everybody();
         let (one, other) = (self.node_to_harm(), self.node_to_harm());
         let random = &mut self.weather.random;
@@ -214,14 +337,15 @@ impl World {
         }
         paths.retain(|(from, to)| from != to);
         if paths.is_empty() {
-            return false;
+            return;
         }
         let after = random.between(100, 12_000) * MS;
         let (count, first) = (paths.len(), paths[0]);
         self.note(format_args!("{count} paths are cut, {} to {} the first", first.0, first.1));
-        paths.iter().for_each(|(from, to)| self.net.cut(*from, *to));
+        self.weather.partitions += 1;
+        let partition = self.weather.partitions;
+        paths.iter().for_each(|(from, to)| self.net.cut(*from, *to, partition));
         self.agenda.enter(self.now + after, Event::Mend(Mend::Paths(paths)));
-        true
     }
 
     pub(crate) fn mend(&mut self, mend: Mend) {
@@ -240,9 +364,8 @@ impl World {
         match node {
             Who::Master => self.master.clock.run_at(now, ppm),
             Who::Server(number) => self.servers[number].clock.run_at(now, ppm),
-            Who::Client(_) => {}
+            Who::Client(_) => false,
         }
-        true
     }
 }
 

@@ -20,19 +20,25 @@
 //! | `load` | what do clients do, and what were they told? |
 //! | `oracle` | is what they were told so? |
 //! | `run` | how does a seed go? |
+//! | `shrink` | what does a violation take? |
+//! | `marks` | what have seeds come by? |
+//! | `mutants` | do seeds notice what is wrong? |
 
 mod agenda;
 mod calls;
 mod clock;
 mod faults;
 mod load;
+pub mod marks;
 mod master;
+pub mod mutants;
 mod net;
 mod oracle;
 mod random;
 mod run;
 mod server;
 mod serving;
+mod shrink;
 mod streams;
 mod swarm;
 mod trace;
@@ -41,5 +47,6 @@ mod world;
 
 pub use agenda::{MS, Micros, SECOND};
 pub use net::Who;
-pub use run::{Outcome, run};
+pub use run::{Outcome, run, run_cut};
+pub use shrink::{Cut, shrink};
 pub use swarm::{Fault, Swarm};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::agenda::Micros;
 use crate::random::Random;
-use crate::swarm::Swarm;
+use crate::swarm::{Fault, Swarm};
 
 /// One end of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,21 +35,27 @@ pub(crate) type Lane = (Who, Who, u8);
 #[derive(Debug)]
 pub(crate) struct Net {
     random: Random,
-    /// One way each.
-    cut: BTreeSet<(Who, Who)>,
+    /// One way each, and in which partition.
+    cut: BTreeMap<(Who, Who), u64>,
+    /// Partitions in which something did not get through.
+    struck: BTreeSet<u64>,
+    /// How often each came to a message.
+    counts: BTreeMap<Fault, u64>,
     /// When the last message of a lane arrives.
     last: BTreeMap<Lane, Micros>,
     loss_ppm: u64,
     slow: (u64, Micros),
-    pub(crate) twice_ppm: u64,
-    pub(crate) overtaken_ppm: u64,
+    twice_ppm: u64,
+    overtaken_ppm: u64,
 }
 
 impl Net {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: Random::of(seed, "network"),
-            cut: BTreeSet::new(),
+            cut: BTreeMap::new(),
+            struck: BTreeSet::new(),
+            counts: BTreeMap::new(),
             last: BTreeMap::new(),
             loss_ppm: 0,
             slow: (0, 0),
@@ -73,8 +79,8 @@ impl Net {
         (self.twice_ppm, self.overtaken_ppm) = (0, 0);
     }
 
-    pub(crate) fn cut(&mut self, from: Who, to: Who) {
-        self.cut.insert((from, to));
+    pub(crate) fn cut(&mut self, from: Who, to: Who, partition: u64) {
+        self.cut.insert((from, to), partition);
     }
 
     pub(crate) fn mend(&mut self, from: Who, to: Who) {
@@ -82,17 +88,33 @@ impl Net {
     }
 
     pub(crate) fn is_cut(&self, from: Who, to: Who) -> bool {
-        self.cut.contains(&(from, to))
+        self.cut.contains_key(&(from, to))
     }
 
-    pub(crate) fn chance(&mut self, ppm: u64) -> bool {
-        ppm > 0 && self.random.in_a_million(ppm)
+    fn strikes(&mut self, fault: Fault, ppm: u64) -> bool {
+        let strikes = ppm > 0 && self.random.in_a_million(ppm);
+        if strikes {
+            *self.counts.entry(fault).or_default() += 1;
+        }
+        strikes
+    }
+
+    /// Whether this message comes twice.
+    pub(crate) fn twice(&mut self) -> bool {
+        self.strikes(Fault::Twice, self.twice_ppm)
+    }
+
+    /// What came to messages: partitions are those that stopped one.
+    pub(crate) fn counts(&self) -> BTreeMap<Fault, u64> {
+        let mut counts = self.counts.clone();
+        counts.insert(Fault::Partition, self.struck.len() as u64);
+        counts
     }
 
     /// How long something without a lane takes.
     pub(crate) fn delay(&mut self) -> Micros {
         let usual = self.random.between(60, 300);
-        match self.chance(self.slow.0) {
+        match self.strikes(Fault::Late, self.slow.0) {
             true => usual + self.random.below(self.slow.1),
             false => usual,
         }
@@ -101,12 +123,16 @@ impl Net {
     /// When a message sent now arrives; `None`: never, and its connection breaks.
     pub(crate) fn travel(&mut self, now: Micros, lane: Lane) -> Option<Micros> {
         let (from, to, _) = lane;
-        if self.is_cut(from, to) || self.chance(self.loss_ppm) {
+        if let Some(partition) = self.cut.get(&(from, to)) {
+            self.struck.insert(*partition);
+            return None;
+        }
+        if self.strikes(Fault::Lost, self.loss_ppm) {
             return None;
         }
         let arrives = now + self.delay();
         let servers = matches!((from, to), (Who::Server(_), Who::Server(_)));
-        if servers && self.chance(self.overtaken_ppm) {
+        if servers && self.strikes(Fault::Overtaken, self.overtaken_ppm) {
             return Some(arrives + self.random.below(20_000));
         }
         let last = self.last.entry(lane).or_default();

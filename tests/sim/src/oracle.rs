@@ -6,7 +6,9 @@ use gfs_client::Client;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 
-use crate::load::{self, LOGS, Shared, Tag};
+use crate::load::overwriter;
+use crate::load::regions::{Bytes, parts};
+use crate::load::{self, LOGS, Record, Shared, Tag};
 use crate::world::World;
 
 /// What is wrong with the replicas at the moment, as the servers have them on disk.
@@ -29,6 +31,11 @@ pub(crate) fn unequal(world: &World) -> anyhow::Result<Option<String>> {
             .iter()
             .filter(|(_, of, replica)| *of == handle && replica.version == newest)
             .collect();
+        // Nobody was told of a chunk whose birth did not end: it is as it is until somebody wants to write to it.
+        let written = all.iter().any(|(_, of, replica)| *of == handle && replica.length > 0);
+        if newest == ChunkVersion(1) && !written {
+            continue;
+        }
         if current.len() < 3.min(world.servers.len()) {
             return Ok(Some(format!("chunk {handle} has {} replicas of {newest}", current.len())));
         }
@@ -63,15 +70,14 @@ pub(crate) async fn read_everything(shared: Shared, client: usize) {
 }
 
 async fn records(shared: &Shared, connected: &Client) -> gfs_client::Result<()> {
-    let (raw, framed) = {
-        let ledger = shared.ledger();
-        (ledger.records.clone(), ledger.framed.clone())
-    };
+    let all = shared.ledger().records.clone();
     for log in 0..LOGS {
         let file = connected.open(load::log_path(log)).await?;
-        for (_, offset, tag) in raw.iter().filter(|(of, ..)| *of == log) {
-            let bytes = file.read_at(*offset, tag.length).await?;
-            if Tag::of(&bytes) != Some(*tag) {
+        let its = || all.iter().filter(|record| record.log == log);
+        for record in its() {
+            let bytes = file.read_at(record.offset, record.bytes()).await?;
+            if !record.is(&bytes) {
+                let Record { offset, tag, .. } = record;
                 shared.violation(format!("log {log} at {offset}: {tag:?} is lost (A1)"));
             }
         }
@@ -84,15 +90,13 @@ async fn records(shared: &Shared, connected: &Client) -> gfs_client::Result<()> 
                 None => shared.violation(format!("a torn record at {} (A2)", record.offset)),
             }
         }
-        for (_, offset, tag) in framed.iter().filter(|(of, ..)| *of == log) {
-            match seen.get(tag) {
-                None => shared.violation(format!("log {log} at {offset}: {tag:?} is lost (A1)")),
-                // Of several copies the reader gives the first.
-                Some(at) if at > offset => {
-                    shared
-                        .violation(format!("log {log}: {tag:?} was told at {offset}, is at {at}"));
-                }
-                Some(_) => {}
+        for Record { offset, tag, .. } in its().filter(|record| record.framed) {
+            // Of several copies the reader gives the first.
+            if seen.get(tag).is_none_or(|at| at > offset) {
+                let seen = seen.get(tag);
+                shared.violation(format!(
+                    "log {log}: {tag:?} was told at {offset}, and is read at {seen:?} (A1)"
+                ));
             }
         }
     }
@@ -101,11 +105,36 @@ async fn records(shared: &Shared, connected: &Client) -> gfs_client::Result<()> 
 
 async fn regions(shared: &Shared, connected: &Client) -> gfs_client::Result<()> {
     let all: Vec<_> = shared.ledger().regions.keys().copied().collect();
-    for (number, region) in all {
-        let file = connected.open(load::region_path(number)).await?;
-        if !load::check_region(shared, &file, (number, region), true).await {
-            shared.violation(format!("region {region} of {number} cannot be read in calm weather"));
+    for of in all {
+        let file = connected.open(load::region_path(of.0)).await?;
+        match overwriter::read(shared, &file, of).await {
+            None => shared.violation(format!("region {of:?} cannot be read in calm weather")),
+            Some(read) if read.verdict != Bytes::Good => {
+                let why = overwriter::told(shared, connected, &read).await;
+                shared.violation(format!("in calm weather there is {why}"));
+            }
+            Some(_) => {}
         }
+    }
+    Ok(())
+}
+
+/// Has all that was acknowledged on every disk.
+pub(crate) async fn sync_everything(shared: Shared, client: usize) -> gfs_client::Result<()> {
+    let connected = shared.connect(client).await?;
+    for log in 0..LOGS {
+        let before = shared.ledger().sync_begins();
+        connected.sync(load::log_path(log)).await?;
+        shared.ledger().synced(log, None, &before);
+    }
+    let files: BTreeSet<_> = shared.ledger().regions.keys().map(|(number, _)| *number).collect();
+    for number in files {
+        let before = shared.ledger().regions.clone();
+        connected.sync(load::region_path(number)).await?;
+        let mut ledger = shared.ledger();
+        let its = ledger.regions.iter_mut().filter(|((of, _), _)| *of == number);
+        its.filter_map(|(of, region)| Some((region, before.get(of)?)))
+            .for_each(|(region, before)| region.synced(before));
     }
     Ok(())
 }
@@ -121,38 +150,85 @@ fn names(shared: &Shared) {
     }
 }
 
-/// Every record that was acknowledged, on every current replica.
+/// Which chunk of which file: of a log, or of regions.
+pub(crate) type Chunks = BTreeMap<(String, u64), ChunkHandle>;
+
+/// Where all chunks are.
+pub(crate) async fn locate(shared: Shared, client: usize) -> gfs_client::Result<Chunks> {
+    let connected = shared.connect(client).await?;
+    let files: BTreeSet<_> = shared.ledger().regions.keys().map(|(number, _)| *number).collect();
+    let paths = (0..LOGS).map(load::log_path).chain(files.into_iter().map(load::region_path));
+    let mut chunks = Chunks::new();
+    for path in paths {
+        let found = connected.locate(&path).await?;
+        let its = found.chunks.iter().map(|chunk| ((path.clone(), chunk.index.0), chunk.handle));
+        chunks.extend(its);
+    }
+    Ok(chunks)
+}
+
+/// All that was acknowledged, on every current replica.
 pub(crate) fn on_every_replica(
     world: &World,
     shared: &Shared,
-    chunks: &BTreeMap<(usize, u64), ChunkHandle>,
+    chunks: &Chunks,
 ) -> anyhow::Result<()> {
-    let records = shared.ledger().records.clone();
-    for (log, offset, tag) in records {
-        let (index, within) = (offset / shared.chunk_bytes, offset % shared.chunk_bytes);
-        let Some(handle) = chunks.get(&(log, index)) else {
-            shared.violation(format!("log {log} has no chunk {index}, where {tag:?} stands"));
-            continue;
-        };
-        let newest = newest(world, *handle);
-        for server in &world.servers {
-            let Some(process) = &server.up else { continue };
-            let Ok(replica) = process.store.replica(*handle) else { continue };
-            if replica.version < newest {
-                continue;
-            }
-            let end = within + tag.length;
-            let bytes = process.store.read_verified(*handle, within..end, replica.length);
-            if !bytes.is_ok_and(|bytes| Tag::of(&bytes) == Some(tag)) {
-                let number = server.number;
-                shared.violation(format!(
-                    "{tag:?} is not at {within} of chunk {handle} on server-{number}, version {} (A1)",
-                    replica.version
-                ));
+    let (records, regions) = {
+        let ledger = shared.ledger();
+        (ledger.records.clone(), ledger.regions.clone())
+    };
+    for record in records {
+        let path = load::log_path(record.log);
+        let place = (record.offset / shared.chunk_bytes, record.offset % shared.chunk_bytes);
+        let good = |bytes: &[u8]| record.is(bytes);
+        for bad in bad_replicas(world, chunks, &path, (place.0, place.1, record.bytes()), good) {
+            shared.violation(format!("{:?} is not there: {bad} (A1)", record.tag));
+        }
+    }
+    for ((number, region), known) in regions {
+        let tag = overwriter::tag(number, region, shared.chunk_bytes);
+        for (index, within, part) in parts(region, shared.chunk_bytes) {
+            let good = |bytes: &[u8]| {
+                let mut bytes = bytes.to_vec();
+                bytes.resize(part.len(), 0);
+                known.judge(tag, &part, &bytes, known.begun) == Bytes::Good
+            };
+            let (path, length) = (load::region_path(number), part.len() as u64);
+            for bad in bad_replicas(world, chunks, &path, (index, within, length), good) {
+                shared.violation(format!("region {region} of {number} is not there: {bad} (A1)"));
             }
         }
     }
     Ok(())
+}
+
+/// Current replicas that hold something else there.
+fn bad_replicas(
+    world: &World,
+    chunks: &Chunks,
+    path: &str,
+    (index, within, length): (u64, u64, u64),
+    good: impl Fn(&[u8]) -> bool,
+) -> Vec<String> {
+    let Some(handle) = chunks.get(&(path.to_owned(), index)) else {
+        return if good(&[]) { Vec::new() } else { vec![format!("{path} has no chunk {index}")] };
+    };
+    let newest = newest(world, *handle);
+    let mut bad = Vec::new();
+    for server in &world.servers {
+        let Some(process) = &server.up else { continue };
+        let Ok(replica) = process.store.replica(*handle) else { continue };
+        if replica.version < newest {
+            continue;
+        }
+        let end = (within + length).min(replica.length).max(within);
+        let bytes = process.store.read_verified(*handle, within..end, replica.length);
+        if !bytes.is_ok_and(|bytes| good(&bytes)) {
+            let (number, version) = (server.number, replica.version);
+            bad.push(format!("{within} of chunk {handle} on server-{number}, version {version}"));
+        }
+    }
+    bad
 }
 
 fn newest(world: &World, handle: ChunkHandle) -> ChunkVersion {

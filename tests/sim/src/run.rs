@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use gfs_types::ids::ChunkHandle;
+use tokio::task::JoinHandle;
 
 use crate::agenda::{Micros, SECOND};
 use crate::faults::LONGEST;
-use crate::load::{self, Shared};
+use crate::load::{self, Ledger, Shared};
 use crate::oracle;
+use crate::shrink::Cut;
 use crate::swarm::{Fault, Swarm};
 use crate::world::World;
 
@@ -26,10 +26,12 @@ pub struct Outcome {
     pub simulated: Micros,
     /// Operations of clients that were acknowledged.
     pub acknowledged: u64,
-    /// Reads that gave what had been overwritten: READ-6 is not kept yet.
+    /// Reads that gave what another client had overwritten, though nothing was lost: READ-6 is not kept yet between clients.
     pub stale: u64,
-    /// Faults that there were.
+    /// Faults that there were, and that were felt.
     pub faults: BTreeMap<Fault, u64>,
+    /// The number of the last fault that was drawn; the first is 1.
+    pub last_fault: u64,
     /// What may not be. Empty: all is well.
     pub violations: Vec<String>,
 }
@@ -39,16 +41,29 @@ const RECOVERED: Micros = 30 * SECOND;
 /// All replicas must be equal and clean within so much time without load.
 const EQUAL: Micros = 60 * SECOND;
 
+/// What is written into the ledger that never happened, to see that it is missed.
+type Lie = fn(&mut Ledger);
+
 /// Runs one seed. With `print`, what happens goes to the standard output.
 #[must_use]
 pub fn run(seed: u64, print: bool) -> Outcome {
+    run_cut(seed, print, &Cut::default())
+}
+
+/// As [`run`], without what is cut out.
+#[must_use]
+pub fn run_cut(seed: u64, print: bool, cut: &Cut) -> Outcome {
+    run_with(seed, print, cut, |_| {})
+}
+
+fn run_with(seed: u64, print: bool, cut: &Cut, lie: Lie) -> Outcome {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => panic!("a runtime of one thread, which needs nothing: {error}"),
     };
-    or_panicked(seed, || runtime.block_on(run_here(seed, print)))
+    or_panicked(seed, || runtime.block_on(run_here(seed, print, cut, lie)))
 }
 
 /// An invariant that panics is a violation like any other: the seed is named, and the next one goes on.
@@ -62,19 +77,21 @@ fn or_panicked(seed: u64, run: impl FnOnce() -> Outcome) -> Outcome {
     Outcome { seed, violations: vec![format!("panicked: {text}")], ..Outcome::default() }
 }
 
-async fn run_here(seed: u64, print: bool) -> Outcome {
-    let swarm = Swarm::draw(seed);
+async fn run_here(seed: u64, print: bool, cut: &Cut, lie: Lie) -> Outcome {
+    let mut swarm = Swarm::draw(seed);
+    swarm.leave_out(cut);
     if print {
         println!("seed {seed}: {swarm}");
     }
     let mut violations = Vec::new();
-    let world = World::new(seed, swarm.clone(), print);
+    let world = World::new(seed, swarm.clone(), print, cut);
     let mut world = match world {
         Ok(world) => world,
         Err(error) => panic!("seed {seed}: no world can be made: {error:#}"),
     };
     let shared = Shared::new(seed, &swarm, world.mailbox.clone());
-    if let Err(error) = live(&mut world, &shared).await {
+    world.shared = Some(shared.clone());
+    if let Err(error) = live(&mut world, &shared, cut, lie).await {
         violations.push(format!("{error:#}"));
     }
     let ledger = shared.ledger();
@@ -92,7 +109,8 @@ async fn run_here(seed: u64, print: bool) -> Outcome {
         simulated: world.now,
         acknowledged: ledger.operations(),
         stale: ledger.stale,
-        faults: world.weather.counts.clone(),
+        faults: world.faults(),
+        last_fault: world.weather.number,
         violations,
     }
 }
@@ -105,29 +123,22 @@ fn print_history(shared: &Shared) {
     }
 }
 
-async fn live(world: &mut World, shared: &Shared) -> anyhow::Result<()> {
+async fn live(world: &mut World, shared: &Shared, cut: &Cut, lie: Lie) -> anyhow::Result<()> {
     let swarm = world.swarm.clone();
-    let clients = swarm.appenders + swarm.readers + swarm.overwriters + swarm.namers;
-    let set_up = tokio::spawn(load::set_up(shared.clone(), clients, swarm.clone()));
+    let mut spare = swarm.clients()..;
+    let mut client = || spare.next().unwrap_or(usize::MAX);
+    let set_up = tokio::spawn(load::set_up(shared.clone(), client(), swarm.clone()));
     let ready = world.run_until(30 * SECOND, |_| set_up.is_finished()).await?;
     anyhow::ensure!(ready, "V1: the cluster is not ready after 30 s without a fault");
     set_up.await??;
-    let tasks = load::start(shared, &swarm);
+    let tasks = load::start(shared, &swarm, &cut.clients);
     let violated = || !shared.ledger().violations.is_empty();
     world.faults_begin();
     let until = world.now + swarm.chaos;
     world.run_until(until, |_| violated()).await?;
     world.heal();
-    let before = shared.ledger().acknowledged.clone();
-    let all_went_on = || {
-        let ledger = shared.ledger();
-        let went_on =
-            |(client, count): (&usize, &u64)| before.get(client).is_none_or(|b| count > b);
-        !ledger.violations.is_empty() || ledger.acknowledged.iter().all(went_on)
-    };
-    let until = world.now + RECOVERED + world.swarm.timeout_ms * 1_000;
-    let went_on = world.run_until(until, |_| all_went_on()).await?;
-    anyhow::ensure!(went_on, "V1: a client did not go on within {} s", RECOVERED / SECOND);
+    lie(&mut shared.ledger());
+    go_on(world, shared).await?;
     shared.stop();
     let until = world.now + LONGEST + world.swarm.timeout_ms * 1_000;
     let ended = |_: &World| tasks.iter().all(|task| task.is_finished());
@@ -139,7 +150,38 @@ async fn live(world: &mut World, shared: &Shared) -> anyhow::Result<()> {
         return Ok(());
     }
     become_equal(world).await?;
-    check(world, shared, clients + 1).await
+    check(world, shared, [client(), client()]).await?;
+    // DUR-2: all of it is synced, and then the power fails everywhere.
+    let synced = tokio::spawn(oracle::sync_everything(shared.clone(), client()));
+    finish(world, 60 * SECOND, "not all can be synced", synced).await??;
+    world.black_out();
+    world.heal();
+    become_equal(world).await?;
+    check(world, shared, [client(), client()]).await
+}
+
+/// Every client must do each thing that it does within so much time after the last fault, those that never did too (V1).
+async fn go_on(world: &mut World, shared: &Shared) -> anyhow::Result<()> {
+    let before = shared.ledger().done.clone();
+    let rest = || shared.ledger().not_gone_on(&before);
+    let violated = || !shared.ledger().violations.is_empty();
+    let until = world.now + RECOVERED;
+    let went_on = world.run_until(until, |_| violated() || rest().is_empty()).await?;
+    anyhow::ensure!(went_on, "V1: not done within {} s of calm: {:?}", RECOVERED / SECOND, rest());
+    Ok(())
+}
+
+/// Lets a task come to its end.
+async fn finish<T>(
+    world: &mut World,
+    within: Micros,
+    or: &str,
+    task: JoinHandle<T>,
+) -> anyhow::Result<T> {
+    let until = world.now + within;
+    let ended = world.run_until(until, |_| task.is_finished()).await?;
+    anyhow::ensure!(ended, "V1: {or} within {} s of calm", within / SECOND);
+    Ok(task.await?)
 }
 
 async fn become_equal(world: &mut World) -> anyhow::Result<()> {
@@ -158,40 +200,51 @@ async fn become_equal(world: &mut World) -> anyhow::Result<()> {
 }
 
 /// Reads all that was acknowledged.
-async fn check(world: &mut World, shared: &Shared, client: usize) -> anyhow::Result<()> {
-    let task = tokio::spawn(oracle::read_everything(shared.clone(), client));
-    let until = world.now + 120 * SECOND;
-    let read = world.run_until(until, |_| task.is_finished()).await?;
-    anyhow::ensure!(read, "V1: not all can be read within 120 s of calm");
-    task.await?;
-    let chunks: Arc<Mutex<BTreeMap<(usize, u64), ChunkHandle>>> = Arc::default();
-    let task = tokio::spawn(locate(shared.clone(), client + 1, chunks.clone()));
-    let until = world.now + 60 * SECOND;
-    world.run_until(until, |_| task.is_finished()).await?;
-    task.await??;
-    let chunks = chunks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+async fn check(world: &mut World, shared: &Shared, clients: [usize; 2]) -> anyhow::Result<()> {
+    let task = tokio::spawn(oracle::read_everything(shared.clone(), clients[0]));
+    finish(world, 120 * SECOND, "not all can be read", task).await?;
+    let task = tokio::spawn(oracle::locate(shared.clone(), clients[1]));
+    let chunks = finish(world, 60 * SECOND, "not all can be found", task).await??;
     oracle::on_every_replica(world, shared, &chunks)
-}
-
-async fn locate(
-    shared: Shared,
-    client: usize,
-    chunks: Arc<Mutex<BTreeMap<(usize, u64), ChunkHandle>>>,
-) -> anyhow::Result<()> {
-    let connected = shared.connect(client).await?;
-    for log in 0..load::LOGS {
-        let found = connected.locate(load::log_path(log)).await?;
-        let mut chunks = chunks.lock().unwrap_or_else(PoisonError::into_inner);
-        for chunk in found.chunks {
-            chunks.insert((log, chunk.index.0), chunk.handle);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Tag;
+
+    /// What the first violation says of a world in which that is claimed.
+    fn found(lie: Lie) -> String {
+        run_with(2, false, &Cut::default(), lie).violations.into_iter().next().unwrap_or_default()
+    }
+
+    #[test]
+    fn oracles_find_what_was_told_and_is_not_so() {
+        assert_eq!(found(|_| {}), "");
+        let idle = found(|ledger| drop(ledger.done.insert((77, "rest"), 0)));
+        assert!(idle.contains("V1") && idle.contains("rest"), "{idle}");
+        let tag = Tag { writer: 0, number: 9_999, length: 40 };
+        for framed in [false, true] {
+            let lost = match framed {
+                true => found(|ledger| ledger.recorded(0, 0, TAG, true)),
+                false => found(|ledger| ledger.recorded(0, 0, TAG, false)),
+            };
+            assert!(lost.contains("(A1)") && lost.contains(&format!("{tag:?}")), "{lost}");
+        }
+        let moved = found(|ledger| {
+            let framed = ledger.records.iter_mut().find(|record| record.framed);
+            framed.expect("seed 2 has framed records").offset += 1;
+        });
+        assert!(moved.contains("(A1)"), "{moved}");
+        let overwritten = found(|ledger| {
+            let region = ledger.regions.values_mut().next().expect("regions were written");
+            let write = region.begins();
+            region.acknowledged(write);
+        });
+        assert!(overwritten.contains("region"), "{overwritten}");
+    }
+
+    const TAG: Tag = Tag { writer: 0, number: 9_999, length: 40 };
 
     #[test]
     fn a_panic_is_a_violation_of_its_seed() {

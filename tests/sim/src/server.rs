@@ -197,8 +197,13 @@ impl Server {
 
     /// Its replicas as the next process would find them.
     pub(crate) fn replicas(&self, cluster: Cluster) -> anyhow::Result<Vec<Found>> {
+        Ok(self.opened(cluster)?.1)
+    }
+
+    /// A copy of its store, as the next process would open it.
+    pub(crate) fn opened(&self, cluster: Cluster) -> anyhow::Result<(Store, Vec<Found>)> {
         let copy: Arc<dyn Fs> = Arc::new(self.fs.kill());
-        Ok(Store::open(copy, self.store_config(cluster))?.1)
+        Ok(Store::open(copy, self.store_config(cluster))?)
     }
 
     fn store_config(&self, cluster: Cluster) -> StoreConfig {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::agenda::{MS, Micros, SECOND};
 use crate::random::Random;
+use crate::shrink::Cut;
 
 /// The kinds of fault. Which of them there are in a world is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,12 +19,35 @@ pub enum Fault {
     Partition,
     /// A clock runs at another rate from now on.
     ClockRate,
+    /// All machines lose power at once. In a world at most once, for it takes what was not synced.
+    Blackout,
+    /// A message is lost, and its connection with it.
+    Lost,
+    /// A message takes long.
+    Late,
+    /// A message between servers comes twice.
+    Twice,
+    /// A message between servers is overtaken by others.
+    Overtaken,
 }
 
 impl Fault {
+    /// Those that come one at a time.
+    pub const EVENTS: [Self; 6] = [
+        Self::Kill,
+        Self::PowerLoss,
+        Self::Pause,
+        Self::Partition,
+        Self::ClockRate,
+        Self::Blackout,
+    ];
+    /// Those that come to any message.
+    pub const OF_MESSAGES: [Self; 4] = [Self::Lost, Self::Late, Self::Twice, Self::Overtaken];
+
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Kill, Self::PowerLoss, Self::Pause, Self::Partition, Self::ClockRate];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::EVENTS.into_iter().chain(Self::OF_MESSAGES)
+    }
 }
 
 /// The configuration of a world.
@@ -49,6 +73,8 @@ pub struct Swarm {
     pub namers: usize,
     /// Time of one operation of a client.
     pub timeout_ms: u64,
+    /// Appends that a sync follows, in a hundred.
+    pub sync_percent: u64,
     /// How long the faults last.
     pub chaos: Micros,
     /// Which faults there are.
@@ -75,9 +101,9 @@ impl Swarm {
     pub fn draw(seed: u64) -> Self {
         let random = &mut Random::of(seed, "swarm");
         let lease_ms = *random.pick(&[2_000, 5_000, 10_000]);
-        let mut faults: Vec<_> = Fault::ALL.into_iter().filter(|_| random.percent(70)).collect();
+        let mut faults: Vec<_> = Fault::EVENTS.into_iter().filter(|_| random.percent(70)).collect();
         while faults.len() < 3 {
-            let more = *random.pick(&Fault::ALL);
+            let more = *random.pick(&Fault::EVENTS);
             if !faults.contains(&more) {
                 faults.push(more);
             }
@@ -88,12 +114,13 @@ impl Swarm {
             chunk_bytes: *random.pick(&[128 << 10, 256 << 10, 512 << 10]),
             lease_ms,
             heartbeat_ms: *random.pick(&[100, 250, 500]),
-            segment_bytes: *random.pick(&[256 << 10, 512 << 10]),
-            appenders: usize::try_from(random.between(1, 4)).unwrap_or(1),
+            segment_bytes: *random.pick(&[80 << 10, 256 << 10]),
+            appenders: usize::try_from(random.between(1, 6)).unwrap_or(1),
             readers: usize::try_from(random.between(1, 2)).unwrap_or(1),
             overwriters: usize::try_from(random.between(1, 3)).unwrap_or(1),
             namers: usize::try_from(random.between(2, 4)).unwrap_or(2),
             timeout_ms: *random.pick(&[10_000, 20_000, 60_000]),
+            sync_percent: *random.pick(&[5, 50]),
             chaos: random.between(60, 75) * SECOND,
             faults,
             fault_every: (often * SECOND / 2, often * 2 * SECOND),
@@ -107,12 +134,30 @@ impl Swarm {
     }
 }
 
+impl Swarm {
+    /// Without what is cut out of it.
+    pub(crate) fn leave_out(&mut self, cut: &Cut) {
+        self.chaos = cut.chaos.unwrap_or(self.chaos);
+        if cut.messages {
+            (self.loss_ppm, self.slow) = (0, (0, MS));
+            (self.twice_ppm, self.overtaken_ppm) = (0, 0);
+        }
+    }
+
+    /// How many clients there are: those that are counted above, one that looks at what others write, and one that wants back
+    /// what it deletes.
+    #[must_use]
+    pub const fn clients(&self) -> usize {
+        self.appenders + self.readers + self.overwriters + self.namers + 2
+    }
+}
+
 impl fmt::Display for Swarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{} servers, chunks of {} KiB, lease {} ms, heartbeat {} ms, segments of {} KiB; {} append, {} follow, {} overwrite, \
-             {} name, for {} s with {} ms each; ",
+             {} name, for {} s with {} ms each, {} % synced; ",
             self.servers,
             self.chunk_bytes >> 10,
             self.lease_ms,
@@ -123,7 +168,8 @@ impl fmt::Display for Swarm {
             self.overwriters,
             self.namers,
             self.chaos / SECOND,
-            self.timeout_ms
+            self.timeout_ms,
+            self.sync_percent
         )?;
         write!(
             f,

@@ -1,13 +1,18 @@
 //! What clients have instead of sockets: every message is mail for the world.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt};
 use gfs_client::network::{Broken, DataAnswer, DataCall, MasterStream, Network};
 use gfs_protocol::pb;
 use gfs_types::Error;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::ChunkHandle;
 use gfs_types::message::client::ClientHello;
 use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::net::Who;
 
 /// What a client wants carried.
 #[derive(Debug)]
@@ -18,6 +23,16 @@ pub(crate) enum Mail {
     Said { stream: u64, message: Option<pb::ClientMessage> },
     /// A request to a chunkserver.
     Ask { client: usize, call: DataCall, reply: Answered },
+    /// No message: a doubt about what is there, which the world itself answers.
+    Look { handle: ChunkHandle, range: Range<u64>, reply: oneshot::Sender<Vec<Held>> },
+}
+
+/// What a replica holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) who: Who,
+    pub(crate) version: ChunkVersion,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Who waits for a stream.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Arguments;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use gfs_client::network::MasterStream;
 use gfs_master_core::Input;
 use gfs_protocol::pb;
 use gfs_types::Error;
-use gfs_types::ids::ClusterUid;
+use gfs_types::ids::{ChunkHandle, ClusterUid};
 use gfs_types::message::client::ClientHello;
 use gfs_types::message::control::{FromChunkserver, ToChunkserver};
 use gfs_types::region::ChunkSize;
@@ -19,14 +20,16 @@ use crate::agenda::{Agenda, MS, Micros};
 use crate::calls::{Call, Ending};
 use crate::clock::NodeClock;
 use crate::faults::{Mend, Weather};
+use crate::load::Shared;
 use crate::master::{Done, MasterNode};
 use crate::net::{Net, Who};
 use crate::random::Random;
 use crate::server::{Cluster, Server};
+use crate::shrink::Cut;
 use crate::streams::{Control, Stream};
 use crate::swarm::Swarm;
 use crate::trace::Trace;
-use crate::wire::{Dialed, Mail, Mailbox};
+use crate::wire::{Dialed, Held, Mail, Mailbox};
 
 /// What happens at a point in time. Numbers behind a node are the run of the process that is meant.
 pub(crate) enum Event {
@@ -70,6 +73,8 @@ pub(crate) struct World {
     pub(crate) streams: BTreeMap<u64, Stream>,
     pub(crate) controls: BTreeMap<u64, Control>,
     pub(crate) weather: Weather,
+    /// What clients were told.
+    pub(crate) shared: Option<Shared>,
     /// What connections and retries draw from.
     pub(crate) chance: Random,
     pub(crate) disks: Random,
@@ -82,7 +87,7 @@ const TICK: Micros = 50 * MS;
 
 impl World {
     /// A formatted cluster that is off. Must be called on the runtime that runs it.
-    pub(crate) fn new(seed: u64, swarm: Swarm, print: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(seed: u64, swarm: Swarm, print: bool, cut: &Cut) -> anyhow::Result<Self> {
         let cluster =
             Cluster { uid: ClusterUid(0xc1), chunk_size: ChunkSize::new(swarm.chunk_bytes)? };
         let clocks = &mut Random::of(seed, "clocks");
@@ -111,7 +116,8 @@ impl World {
             calls: BTreeMap::new(),
             streams: BTreeMap::new(),
             controls: BTreeMap::new(),
-            weather: Weather::new(seed),
+            weather: Weather::new(seed, cut),
+            shared: None,
             chance: Random::of(seed, "connections"),
             disks: Random::of(seed, "disks"),
             numbers: 0,
@@ -141,7 +147,7 @@ impl World {
         done: impl Fn(&Self) -> bool,
     ) -> anyhow::Result<bool> {
         loop {
-            self.take_mail();
+            self.take_mail()?;
             if done(self) {
                 return Ok(true);
             }
@@ -164,14 +170,45 @@ impl World {
         }
     }
 
-    fn take_mail(&mut self) {
+    fn take_mail(&mut self) -> anyhow::Result<()> {
         for mail in self.mailbox.take() {
             match mail {
                 Mail::Dial { client, hello, reply } => self.client_dials(client, hello, reply),
                 Mail::Said { stream, message } => self.client_says(stream, message),
                 Mail::Ask { client, call, reply } => self.client_asks(client, call, reply),
+                // Who asked may have gone.
+                Mail::Look { handle, range, reply } => drop(reply.send(self.look(handle, &range)?)),
             }
         }
+        Ok(())
+    }
+
+    /// What the replicas hold that hold all that was acknowledged: those of the newest version that did not lose their machine,
+    /// as their next processes would find them.
+    pub(crate) fn look(
+        &self,
+        handle: ChunkHandle,
+        range: &Range<u64>,
+    ) -> anyhow::Result<Vec<Held>> {
+        let mut all = Vec::new();
+        for server in &self.servers {
+            let (store, found) = server.opened(self.cluster)?;
+            let found = found.into_iter().find(|found| found.handle == handle);
+            let Some(Ok(replica)) = found.map(|found| found.replica) else { continue };
+            if replica.suspect || replica.damaged.is_some() {
+                continue;
+            }
+            // What does not verify is nothing that anybody is shown.
+            let end = range.end.min(replica.length).max(range.start);
+            let bytes = store.read_verified(handle, range.start..end, replica.length);
+            let Ok(mut bytes) = bytes else { continue };
+            bytes.resize(usize::try_from(range.end - range.start)?, 0);
+            let (who, version) = (Who::Server(server.number), replica.version);
+            all.push(Held { who, version, bytes });
+        }
+        let newest = all.iter().map(|held| held.version).max();
+        all.retain(|held| Some(held.version) == newest);
+        Ok(all)
     }
 
     /// Whose event it is: a node that is paused has it later.
@@ -206,6 +243,9 @@ impl World {
     fn happens(&mut self, event: Event) -> anyhow::Result<()> {
         let until = self.paused_until(&event);
         if self.now < until {
+            if let Some(node) = self.node(&event) {
+                self.weather.held(node);
+            }
             self.agenda.enter(until, event);
             return Ok(());
         }
@@ -291,7 +331,7 @@ impl World {
     }
 
     fn master_flushed(&mut self, run: u32) -> anyhow::Result<()> {
-        if !self.is_master(run) {
+        if !self.is_master(run) || self.fails_at_flush() {
             return Ok(());
         }
         let done = self.master.flushed(self.now)?;

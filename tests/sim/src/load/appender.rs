@@ -5,18 +5,13 @@ use gfs_client::File;
 use super::{LOGS, Shared, Tag, is_trouble, log_path, rest};
 use crate::random::Random;
 
+pub(super) const DOES: [&str; 3] = ["append", "append a record", "sync"];
+
 pub(super) async fn run(shared: Shared, client: usize, number: usize) {
     let log = number % LOGS;
-    let Ok(connected) = shared.connect(client).await else { return };
+    let Some(connected) = shared.connected(client).await else { return };
     let mut random = shared.random(client);
-    let file = loop {
-        match connected.open(log_path(log)).await {
-            Ok(file) => break file,
-            Err(_) if shared.is_stopped() => return,
-            Err(error) if is_trouble(&error) => {}
-            Err(error) => return shared.violation(format!("opening a log: {error}")),
-        }
-    };
+    let Some(file) = shared.open(&connected, log_path(log)).await else { return };
     let writer = file.record_writer();
     let mut sequence = 0;
     while !shared.is_stopped() {
@@ -27,21 +22,25 @@ pub(super) async fn run(shared: Shared, client: usize, number: usize) {
             length: length(&mut random, shared.chunk_bytes),
         };
         let framed = random.percent(50);
+        let power = shared.ledger().blackouts;
         let appended = match framed {
             true => writer.append(tag.bytes()).await,
             false => file.append(tag.bytes()).await,
         };
         match appended {
             Ok(offset) => {
-                shared.acknowledged(client);
+                shared.done(client, DOES[usize::from(framed)]);
                 let mut ledger = shared.ledger();
-                let records = if framed { &mut ledger.framed } else { &mut ledger.records };
-                records.push((log, offset, tag));
+                if ledger.blackouts == power {
+                    ledger.recorded(log, offset, tag, framed);
+                }
             }
             Err(error) if is_trouble(&error) => {}
             Err(error) => return shared.violation(format!("appending: {error}")),
         }
-        sync_sometimes(&shared, &file, &mut random).await;
+        if random.percent(shared.sync_percent) {
+            sync(&shared, &file, client, log).await;
+        }
         rest(&mut random, 250).await;
     }
 }
@@ -56,12 +55,14 @@ fn length(random: &mut Random, chunk_bytes: u64) -> u64 {
     }
 }
 
-async fn sync_sometimes(shared: &Shared, file: &File, random: &mut Random) {
-    if !random.percent(5) {
-        return;
-    }
+async fn sync(shared: &Shared, file: &File, client: usize, log: usize) {
+    let before = shared.ledger().sync_begins();
     match file.sync().await {
-        Err(error) if !is_trouble(&error) => shared.violation(format!("syncing a log: {error}")),
-        Ok(()) | Err(_) => {}
+        Ok(()) => {
+            shared.ledger().synced(log, Some(client as u64), &before);
+            shared.done(client, DOES[2]);
+        }
+        Err(error) if is_trouble(&error) => {}
+        Err(error) => shared.violation(format!("syncing a log: {error}")),
     }
 }

@@ -1,25 +1,33 @@
 //! What clients do, each with a client library of its own; and what they were told, which must hold.
 
 mod appender;
+mod keeper;
 mod namer;
-mod overwriter;
+mod onlooker;
+pub(crate) mod overwriter;
 mod reader;
+pub(crate) mod regions;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gfs_client::{Client, Error, ErrorKind, Options};
+use futures::future::{BoxFuture, FutureExt};
+use gfs_client::record::frame::{Decoded, HEADER_BYTES, decode};
+use gfs_client::{Client, Error, ErrorKind, File, Options};
+use gfs_types::ids::ChunkHandle;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) use namer::look as look_at_names;
-pub(crate) use overwriter::check as check_region;
 
+use self::regions::Region;
 use crate::random::Random;
 use crate::swarm::Swarm;
-use crate::wire::{Mailbox, Wire};
+use crate::wire::{Held, Mail, Mailbox, Wire};
 
 /// Files that are appended to.
 pub(crate) const LOGS: usize = 2;
@@ -27,34 +35,104 @@ pub(crate) const LOGS: usize = 2;
 /// What clients were told.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Operations that were acknowledged, of each client.
-    pub(crate) acknowledged: BTreeMap<usize, u64>,
-    /// Raw records: file, offset, which.
-    pub(crate) records: Vec<(usize, u64, Tag)>,
-    /// Framed records: file, offset, which.
-    pub(crate) framed: Vec<(usize, u64, Tag)>,
-    /// Regions that are written over: of each what a read may give.
+    /// What each client has done so far, by its number and what it does. All that are there are here from their start.
+    pub(crate) done: BTreeMap<(usize, &'static str), u64>,
+    /// Records that must be there.
+    pub(crate) records: Vec<Record>,
+    /// Regions that are written over, by file and number.
     pub(crate) regions: BTreeMap<(usize, u64), Region>,
-    /// Reads that gave what was there before.
+    /// Reads that gave what was there before, though nothing is lost: READ-6 is not kept yet between clients.
     pub(crate) stale: u64,
+    /// How often the power failed everywhere.
+    pub(crate) blackouts: u64,
+    numbers: u64,
     /// What may not be.
     pub(crate) violations: Vec<String>,
+}
+
+/// A record that was acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record {
+    number: u64,
+    pub(crate) log: usize,
+    /// As it was told; of a framed one where its frame begins.
+    pub(crate) offset: u64,
+    pub(crate) tag: Tag,
+    pub(crate) framed: bool,
+    /// A sync that began after it was acknowledged.
+    synced: bool,
+}
+
+impl Record {
+    /// From its offset on.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tag.length + if self.framed { HEADER_BYTES as u64 } else { 0 }
+    }
+
+    /// Whether it is these bytes.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        match (self.framed, decode(bytes)) {
+            (false, _) => Tag::of(bytes) == Some(self.tag),
+            (true, Decoded::Frame { payload, bytes: all, .. }) => {
+                all == bytes.len() && Tag::of(&payload) == Some(self.tag)
+            }
+            (true, _) => false,
+        }
+    }
+}
+
+/// What was acknowledged when a sync began.
+#[derive(Debug)]
+pub(crate) struct BeforeSync {
+    numbers: u64,
+    blackouts: u64,
 }
 
 impl Ledger {
     /// How many operations were acknowledged.
     pub(crate) fn operations(&self) -> u64 {
-        self.acknowledged.values().sum()
+        self.done.values().sum()
     }
-}
 
-/// What of a region is known.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Region {
-    /// The last write that was acknowledged, and those that were begun since, by number. 0: never written.
-    pub(crate) may_hold: BTreeSet<u64>,
-    /// Writes that were there before: a replica that was left behind may show them for a while (READ-6 is not kept yet).
-    pub(crate) before: BTreeSet<u64>,
+    /// Who has not done a thing since, with what it does: those that never did anything, too.
+    pub(crate) fn not_gone_on(
+        &self,
+        since: &BTreeMap<(usize, &'static str), u64>,
+    ) -> Vec<(usize, &'static str)> {
+        let rests = |(of, count): &(&(usize, &'static str), &u64)| {
+            since.get(*of).is_some_and(|before| before >= *count)
+        };
+        self.done.iter().filter(rests).map(|(of, _)| *of).collect()
+    }
+
+    /// A record was acknowledged, and the power did not fail everywhere while it was on its way.
+    pub(crate) fn recorded(&mut self, log: usize, offset: u64, tag: Tag, framed: bool) {
+        self.numbers += 1;
+        let (number, synced) = (self.numbers, false);
+        self.records.push(Record { number, log, offset, tag, framed, synced });
+    }
+
+    pub(crate) fn sync_begins(&self) -> BeforeSync {
+        BeforeSync { numbers: self.numbers, blackouts: self.blackouts }
+    }
+
+    /// What was acknowledged before the sync began stays (DUR-2): of one writer, where it synced only what it wrote itself.
+    pub(crate) fn synced(&mut self, log: usize, writer: Option<u64>, before: &BeforeSync) {
+        if before.blackouts == self.blackouts {
+            let its = |record: &&mut Record| {
+                let mine = writer.is_none_or(|writer| record.tag.writer == writer);
+                mine && record.log == log && record.number <= before.numbers
+            };
+            self.records.iter_mut().filter(its).for_each(|record| record.synced = true);
+        }
+    }
+
+    /// The power failed everywhere: what was not synced need not be there.
+    pub(crate) fn power_failed(&mut self) {
+        self.blackouts += 1;
+        self.records.retain(|record| record.synced);
+        self.regions.values_mut().for_each(Region::power_failed);
+    }
 }
 
 /// Names a record: who wrote it, its number, its length.
@@ -103,6 +181,7 @@ pub(crate) struct Shared {
     stop: Arc<AtomicBool>,
     mailbox: Arc<Mailbox>,
     timeout: Duration,
+    sync_percent: u64,
     pub(crate) chunk_bytes: u64,
     seed: u64,
 }
@@ -115,6 +194,7 @@ impl Shared {
             stop: Arc::default(),
             mailbox,
             timeout: Duration::from_millis(swarm.timeout_ms),
+            sync_percent: swarm.sync_percent,
             chunk_bytes: swarm.chunk_bytes,
             seed,
         }
@@ -136,9 +216,9 @@ impl Shared {
         self.ledger().violations.push(what);
     }
 
-    /// An operation was acknowledged.
-    fn acknowledged(&self, client: usize) {
-        *self.ledger().acknowledged.entry(client).or_default() += 1;
+    /// It has done something of what it does.
+    fn done(&self, client: usize, what: &'static str) {
+        *self.ledger().done.entry((client, what)).or_default() += 1;
     }
 
     fn random(&self, client: usize) -> Random {
@@ -157,6 +237,40 @@ impl Shared {
                 connected => return connected,
             }
         }
+    }
+
+    /// As [`Shared::connect`], for a client that goes on until it is stopped.
+    async fn connected(&self, client: usize) -> Option<Client> {
+        match self.connect(client).await {
+            Ok(connected) => Some(connected),
+            Err(_) if self.is_stopped() => None,
+            Err(error) => {
+                self.violation(format!("client-{client} cannot connect: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A file that is there.
+    async fn open(&self, connected: &Client, path: String) -> Option<File> {
+        loop {
+            match connected.open(&path).await {
+                Ok(file) => return Some(file),
+                Err(_) if self.is_stopped() => return None,
+                Err(error) if is_trouble(&error) => {}
+                Err(error) => {
+                    self.violation(format!("opening {path}: {error}"));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// What the best replicas of a chunk hold, as the world sees it.
+    async fn look(&self, handle: ChunkHandle, range: Range<u64>) -> Vec<Held> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.post(Mail::Look { handle, range, reply });
+        answer.await.unwrap_or_default()
     }
 }
 
@@ -198,29 +312,119 @@ pub(crate) async fn set_up(shared: Shared, client: usize, swarm: Swarm) -> anyho
     Ok(())
 }
 
-/// Starts all of them. The first client is number 0.
-pub(crate) fn start(shared: &Shared, swarm: &Swarm) -> Vec<JoinHandle<()>> {
+/// What the client of a number does.
+type Work = Box<dyn FnOnce(usize) -> BoxFuture<'static, ()>>;
+
+/// Starts all of them. The first client is number 0. What each does is known from now on: who never does it is missed.
+/// Those that are left out do nothing, and nobody misses it.
+pub(crate) fn start(
+    shared: &Shared,
+    swarm: &Swarm,
+    left_out: &BTreeSet<usize>,
+) -> Vec<JoinHandle<()>> {
     let mut clients = 0..;
-    let mut next = || clients.next().unwrap_or(usize::MAX);
+    let mut next = |does: &[&'static str]| {
+        let client = clients.next().unwrap_or(usize::MAX);
+        let starts = !left_out.contains(&client);
+        if starts {
+            shared.ledger().done.extend(does.iter().map(|what| ((client, *what), 0)));
+        }
+        (client, starts)
+    };
     let mut tasks = Vec::new();
+    let mut spawn = |(client, starts): (usize, bool), work: Work| {
+        if starts {
+            tasks.push(tokio::spawn(work(client)));
+        }
+    };
     for number in 0..swarm.appenders {
-        tasks.push(tokio::spawn(appender::run(shared.clone(), next(), number)));
+        let shared = shared.clone();
+        let work = move |client| appender::run(shared, client, number).boxed();
+        spawn(next(&appender::DOES), Box::new(work));
     }
     for number in 0..swarm.overwriters {
-        tasks.push(tokio::spawn(overwriter::run(shared.clone(), next(), number)));
+        let shared = shared.clone();
+        let work = move |client| overwriter::run(shared, client, number).boxed();
+        spawn(next(&overwriter::DOES), Box::new(work));
     }
     for _ in 0..swarm.namers {
-        tasks.push(tokio::spawn(namer::run(shared.clone(), next())));
+        let shared = shared.clone();
+        let work = move |client| namer::run(shared, client).boxed();
+        spawn(next(&[namer::DOES]), Box::new(work));
     }
     for number in 0..swarm.readers {
-        tasks.push(tokio::spawn(reader::run(shared.clone(), next(), number)));
+        let shared = shared.clone();
+        let work = move |client| reader::run(shared, client, number).boxed();
+        spawn(next(&[reader::DOES]), Box::new(work));
     }
+    let (looking, keeping) = (shared.clone(), shared.clone());
+    let files = swarm.overwriters;
+    let work = move |client| onlooker::run(looking, client, files).boxed();
+    spawn(next(&[onlooker::DOES]), Box::new(work));
+    spawn(next(&[keeper::DOES]), Box::new(move |client| keeper::run(keeping, client).boxed()));
     tasks
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn tag(number: u64) -> Tag {
+        Tag { writer: 1, number, length: 40 }
+    }
+
+    #[test]
+    fn who_does_nothing_is_named_though_it_never_did_anything() {
+        let mut ledger = Ledger::default();
+        ledger.done.extend([((0, "append"), 5), ((1, "write"), 0), ((1, "read"), 3)]);
+        let before = ledger.done.clone();
+        ledger.done.extend([((0, "append"), 6), ((1, "read"), 4)]);
+        assert_eq!(ledger.not_gone_on(&before), [(1, "write")]);
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_a_sync_must_outlive_the_power_and_nothing_else() {
+        let mut ledger = Ledger::default();
+        ledger.recorded(0, 0, tag(1), false);
+        ledger.recorded(1, 0, tag(2), false);
+        let before = ledger.sync_begins();
+        ledger.recorded(0, 40, tag(3), false);
+        ledger.synced(0, None, &before);
+        ledger.power_failed();
+        let left =
+            |ledger: &Ledger| ledger.records.iter().map(|r| r.tag.number).collect::<Vec<_>>();
+        assert_eq!(left(&ledger), [1]);
+        ledger.recorded(0, 40, tag(4), false);
+        let before = ledger.sync_begins();
+        ledger.power_failed();
+        ledger.recorded(0, 40, tag(5), false);
+        ledger.synced(0, None, &before);
+        ledger.power_failed();
+        assert_eq!(left(&ledger), [1], "a sync around which the power failed proves nothing");
+    }
+
+    #[test]
+    fn a_framed_record_is_its_frame_and_nothing_near_it() {
+        let mut frame = bytes::BytesMut::new();
+        gfs_client::record::frame::encode(
+            &mut frame,
+            gfs_client::record::WriterId(1),
+            1,
+            &tag(1).bytes(),
+        );
+        let record = |framed, number| Record {
+            number: 1,
+            log: 0,
+            offset: 0,
+            tag: tag(number),
+            framed,
+            synced: false,
+        };
+        assert_eq!(record(true, 1).bytes(), frame.len() as u64);
+        assert!(record(true, 1).is(&frame) && !record(true, 2).is(&frame));
+        assert!(!record(false, 1).is(&frame) && !record(true, 1).is(&frame[1..]));
+        assert!(record(false, 1).is(&tag(1).bytes()) && !record(true, 1).is(&tag(1).bytes()));
+    }
 
     #[test]
     fn a_record_is_known_by_its_bytes_and_only_when_it_is_whole() {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{Shared, is_unknown, rest};
 use crate::random::Random;
 
+pub(super) const DOES: &str = "change or ask for names";
 /// Where they do it: the root of the namespace that is checked.
 pub(super) const ROOT: &str = "/names";
 /// Two directories of three names each, and what may stand in a file's place.
@@ -53,7 +54,7 @@ impl Notes {
 }
 
 pub(super) async fn run(shared: Shared, client: usize) {
-    let Ok(connected) = shared.connect(client).await else { return };
+    let Some(connected) = shared.connected(client).await else { return };
     let mut random = shared.random(client);
     while !shared.is_stopped() {
         call(&shared, &connected, client, &choose(&mut random)).await;
@@ -82,7 +83,7 @@ async fn call(shared: &Shared, connected: &Client, client: usize, operation: &Op
         },
     };
     if matches!(outcome, Outcome::Done(_) | Outcome::Refused(_)) {
-        shared.acknowledged(client);
+        shared.done(client, DOES);
     }
     shared.notes.note(client, number, What::Returned(outcome));
 }

@@ -1,105 +1,163 @@
 //! Writes over regions of a file of its own, and reads them: what it gets is the last write that was acknowledged, or one that
-//! was begun since.
+//! was begun since, whatever goes wrong (READ-6 within one client).
 
-use bytes::Bytes;
-use gfs_client::File;
+use gfs_client::{Client, File};
 
+use super::regions::{self, Bytes, REGIONS, Region, parts, place};
 use super::{Shared, Tag, is_trouble, region_path, rest};
 
-const REGIONS: u64 = 6;
+pub(super) const DOES: [&str; 3] = ["write", "read", "sync"];
 
-/// Regions have different lengths, and some cross a border of blocks or chunks.
-pub(crate) fn place(region: u64, chunk_bytes: u64) -> (u64, u64) {
-    match region {
-        0 => (0, 600),
-        1 => (65_000, 1_200),
-        2 => (chunk_bytes - 20_000, 15_000),
-        3 => (chunk_bytes + 4_000, 40_000),
-        4 => (chunk_bytes + 70_000, 24),
-        _ => (2 * chunk_bytes + 1, 70_000.min(chunk_bytes / 4)),
-    }
+/// The tag of a write but for its number.
+pub(crate) fn tag(number: usize, region: u64, chunk_bytes: u64) -> Tag {
+    let (_, length) = place(region, chunk_bytes);
+    Tag { writer: 1_000 + number as u64 * 10 + region, number: 0, length }
 }
 
 pub(super) async fn run(shared: Shared, client: usize, number: usize) {
-    let Ok(connected) = shared.connect(client).await else { return };
+    let Some(connected) = shared.connected(client).await else { return };
     let mut random = shared.random(client);
-    let file = loop {
-        match connected.open(region_path(number)).await {
-            Ok(file) => break file,
-            Err(_) if shared.is_stopped() => return,
-            Err(error) if is_trouble(&error) => {}
-            Err(error) => return shared.violation(format!("opening regions: {error}")),
-        }
-    };
-    let mut count = 0;
+    let Some(file) = shared.open(&connected, region_path(number)).await else { return };
     while !shared.is_stopped() {
         let region = random.below(REGIONS);
-        let (offset, length) = place(region, shared.chunk_bytes);
-        if random.percent(60) {
-            count += 1;
-            let tag = Tag { writer: 1_000 + number as u64 * 10 + region, number: count, length };
-            let hold = |change: &dyn Fn(&mut super::Region)| {
-                change(shared.ledger().regions.entry((number, region)).or_default());
-            };
-            hold(&|held| {
-                if held.may_hold.is_empty() {
-                    held.may_hold.insert(0);
+        match random.below(20) {
+            0 => sync(&shared, &file, client, number).await,
+            1..=12 => write(&shared, &file, client, (number, region)).await,
+            _ => match read(&shared, &file, (number, region)).await {
+                Some(read) => {
+                    shared.done(client, DOES[1]);
+                    if read.verdict != Bytes::Good {
+                        let why = told(&shared, &connected, &read).await;
+                        return shared.violation(format!("READ-6: its own writer reads {why}"));
+                    }
                 }
-                held.may_hold.insert(count);
-            });
-            match file.write_at(offset, tag.bytes()).await {
-                Ok(()) => {
-                    hold(&|held| {
-                        let before = std::mem::replace(&mut held.may_hold, [count].into());
-                        held.before.extend(before.into_iter().filter(|other| *other != count));
-                    });
-                    shared.acknowledged(client);
-                }
-                Err(error) if is_trouble(&error) => {}
-                Err(error) => return shared.violation(format!("writing a region: {error}")),
-            }
-        } else {
-            check(&shared, &file, (number, region), false).await;
-            shared.acknowledged(client);
+                None => {}
+            },
         }
         rest(&mut random, 250).await;
     }
 }
 
-/// Reads a region; false where it cannot be read at the moment. What was there before is no violation unless it is calm.
-pub(crate) async fn check(
-    shared: &Shared,
-    file: &File,
-    (number, region): (usize, u64),
-    calm: bool,
-) -> bool {
-    let (offset, length) = place(region, shared.chunk_bytes);
-    let Some(held) = shared.ledger().regions.get(&(number, region)).cloned() else { return true };
-    let bytes = match file.read_at(offset, length).await {
-        Ok(bytes) => bytes,
-        Err(error) if is_trouble(&error) => return false,
-        Err(error) => {
-            shared.violation(format!("reading region {region} of {number}: {error}"));
-            return false;
-        }
+async fn write(shared: &Shared, file: &File, client: usize, of: (usize, u64)) {
+    let (offset, _) = place(of.1, shared.chunk_bytes);
+    let (write, power) = {
+        let mut ledger = shared.ledger();
+        (ledger.regions.entry(of).or_default().begins(), ledger.blackouts)
     };
-    let got = holds(&bytes, number, region);
-    if !calm && got.is_some_and(|count| held.before.contains(&count)) {
-        shared.ledger().stale += 1;
-    } else if !got.is_some_and(|count| held.may_hold.contains(&count)) {
-        shared.violation(format!(
-            "region {region} of {number} holds {got:?}, {:?} may be there",
-            held.may_hold
-        ));
+    let tag = Tag { number: write, ..tag(of.0, of.1, shared.chunk_bytes) };
+    match file.write_at(offset, tag.bytes()).await {
+        Ok(()) => {
+            let mut ledger = shared.ledger();
+            if ledger.blackouts == power {
+                ledger.regions.entry(of).or_default().acknowledged(write);
+            }
+            drop(ledger);
+            shared.done(client, DOES[0]);
+        }
+        Err(error) if is_trouble(&error) => {}
+        Err(error) => shared.violation(format!("writing a region: {error}")),
     }
-    true
 }
 
-/// Which write the bytes are of; 0 for none.
-fn holds(bytes: &Bytes, number: usize, region: u64) -> Option<u64> {
-    if bytes.iter().all(|byte| *byte == 0) {
-        return Some(0);
+/// Nobody else writes here: what is there when a sync begins is there when it ends.
+async fn sync(shared: &Shared, file: &File, client: usize, number: usize) {
+    let (before, power) = {
+        let ledger = shared.ledger();
+        (ledger.regions.clone(), ledger.blackouts)
+    };
+    match file.sync().await {
+        Ok(()) => {
+            shared.done(client, DOES[2]);
+            let mut ledger = shared.ledger();
+            if ledger.blackouts == power {
+                let its = ledger.regions.iter_mut().filter(|((of, _), _)| *of == number);
+                its.for_each(|(of, region)| {
+                    region.synced(before.get(of).unwrap_or(&Region::default()));
+                });
+            }
+        }
+        Err(error) if is_trouble(&error) => {}
+        Err(error) => shared.violation(format!("syncing regions: {error}")),
     }
-    let tag = Tag::of(bytes)?;
-    (tag.writer == 1_000 + number as u64 * 10 + region).then_some(tag.number)
+}
+
+/// What a read of a region gave.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(super) of: (usize, u64),
+    /// What was known of it when the read began.
+    pub(super) known: Region,
+    /// Of its worst part.
+    pub(crate) verdict: Bytes,
+}
+
+/// Reads a region that was written; `None` where it cannot be read at the moment, or was never written.
+pub(crate) async fn read(shared: &Shared, file: &File, of: (usize, u64)) -> Option<Read> {
+    let (offset, length) = place(of.1, shared.chunk_bytes);
+    let known = shared.ledger().regions.get(&of).cloned()?;
+    let mut bytes = match file.read_at(offset, length).await {
+        Ok(bytes) => bytes.to_vec(),
+        Err(error) if is_trouble(&error) => return None,
+        Err(error) => {
+            shared.violation(format!("reading region {of:?}: {error}"));
+            return None;
+        }
+    };
+    // Behind the end of the file there is nothing yet.
+    bytes.resize(usize::try_from(length).unwrap_or(0), 0);
+    let now = shared.ledger().regions.get(&of).cloned().unwrap_or_default();
+    // The power may have failed while it was read.
+    let known = if now.torn { now.clone() } else { known };
+    let tag = tag(of.0, of.1, shared.chunk_bytes);
+    let judged = parts(of.1, shared.chunk_bytes).into_iter().map(|(_, _, part)| {
+        let verdict = known.judge(tag, &part, &bytes[part.clone()], now.begun);
+        verdict
+    });
+    let verdict = judged.fold(Bytes::Good, |worst, next| match (worst, next) {
+        (Bytes::Foreign, _) | (_, Bytes::Foreign) => Bytes::Foreign,
+        (Bytes::Good, other) | (other, _) => other,
+    });
+    Some(Read { of, known, verdict })
+}
+
+/// What was read, and whether the world still has what should have been.
+pub(crate) async fn told(shared: &Shared, connected: &Client, read: &Read) -> String {
+    let lost = match lost(shared, connected, read.of).await {
+        Some(lost) => lost,
+        None => "nothing is lost".to_owned(),
+    };
+    let Read { of, known, verdict } = read;
+    format!("{verdict:?} in region {of:?}, {:?} may be there; {lost}", known.may_hold)
+}
+
+/// Looks into the world whether the best replicas hold what was acknowledged of a region; says what is not there.
+pub(crate) async fn lost(
+    shared: &Shared,
+    connected: &Client,
+    (number, region): (usize, u64),
+) -> Option<String> {
+    let tag = tag(number, region, shared.chunk_bytes);
+    let found = loop {
+        match connected.locate(region_path(number)).await {
+            Ok(found) => break found,
+            Err(error) if is_trouble(&error) && !shared.is_stopped() => {}
+            Err(_) => return None,
+        }
+    };
+    for (index, within, part) in regions::parts(region, shared.chunk_bytes) {
+        let Some(chunk) = found.chunks.iter().find(|chunk| chunk.index.0 == index) else {
+            continue;
+        };
+        let length = part.len() as u64;
+        for held in shared.look(chunk.handle, within..within + length).await {
+            let known = shared.ledger().regions.get(&(number, region)).cloned().unwrap_or_default();
+            if !known.is_of(tag, &part, &held.bytes) {
+                return Some(format!(
+                    "{} has lost what was acknowledged of region {region} of {number} in chunk {}, version {} (DUR-1)",
+                    held.who, chunk.handle, held.version
+                ));
+            }
+        }
+    }
+    None
 }

@@ -3,47 +3,56 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use gfs_client::File;
+
 use super::{LOGS, Shared, Tag, is_trouble, log_path};
+
+pub(super) const DOES: &str = "follow a log to its end";
 
 pub(super) async fn run(shared: Shared, client: usize, number: usize) {
     let log = number % LOGS;
-    let Ok(connected) = shared.connect(client).await else { return };
+    let Some(connected) = shared.connected(client).await else { return };
     while !shared.is_stopped() {
-        let file = match connected.open(log_path(log)).await {
-            Ok(file) => file,
-            Err(error) if is_trouble(&error) => continue,
-            Err(error) => return shared.violation(format!("opening a log to read it: {error}")),
-        };
-        let before: Vec<_> = {
-            let ledger = shared.ledger();
-            ledger.framed.iter().filter(|(of, ..)| *of == log).map(|(.., tag)| *tag).collect()
-        };
-        let mut seen = BTreeSet::new();
-        let mut records = file.record_reader();
-        let ended = loop {
-            match records.next().await {
-                None => break true,
-                Some(Ok(record)) => match Tag::of(&record.payload) {
-                    None => {
-                        return shared.violation(format!("a torn record at {}", record.offset));
-                    }
-                    Some(tag) if !seen.insert(tag) => {
-                        return shared.violation(format!("{tag:?} came twice"));
-                    }
-                    Some(_) => {}
-                },
-                Some(Err(error)) if is_trouble(&error) => break false,
-                Some(Err(error)) => {
-                    return shared.violation(format!("reading records: {error}"));
+        let Some(file) = shared.open(&connected, log_path(log)).await else { return };
+        let before = acknowledged(&shared, log);
+        match follow(&file).await {
+            Ok(Some(seen)) => {
+                // Of those the power may have taken some meanwhile.
+                let mut must = acknowledged(&shared, log);
+                must.retain(|tag| before.contains(tag) && !seen.contains(tag));
+                if let Some(lost) = must.first() {
+                    return shared.violation(format!("a reader of log {log} misses {lost:?}"));
                 }
+                shared.done(client, DOES);
             }
-        };
-        if ended {
-            if let Some(lost) = before.iter().find(|tag| !seen.contains(tag)) {
-                return shared.violation(format!("a reader of log {log} misses {lost:?}"));
-            }
-            shared.acknowledged(client);
+            Ok(None) => {}
+            Err(what) => return shared.violation(what),
         }
         tokio::time::sleep(Duration::from_millis(2_000)).await;
     }
+}
+
+/// Framed records that must be there.
+fn acknowledged(shared: &Shared, log: usize) -> BTreeSet<Tag> {
+    let ledger = shared.ledger();
+    let its = ledger.records.iter().filter(|record| record.framed && record.log == log);
+    its.map(|record| record.tag).collect()
+}
+
+/// What it saw up to the end; `None` where it did not come so far.
+async fn follow(file: &File) -> Result<Option<BTreeSet<Tag>>, String> {
+    let mut seen = BTreeSet::new();
+    let mut records = file.record_reader();
+    while let Some(record) = records.next().await {
+        match record {
+            Ok(record) => match Tag::of(&record.payload) {
+                None => return Err(format!("a torn record at {}", record.offset)),
+                Some(tag) if !seen.insert(tag) => return Err(format!("{tag:?} came twice")),
+                Some(_) => {}
+            },
+            Err(error) if is_trouble(&error) => return Ok(None),
+            Err(error) => return Err(format!("reading records: {error}")),
+        }
+    }
+    Ok(Some(seen))
 }

@@ -73,7 +73,7 @@ impl SimFile {
             let room = machine.room_for(self.inode);
             let fits = to_usize(room.saturating_sub(offset)).min(bytes.len());
             machine.disk.write(self.inode, offset, &bytes[..fits]);
-            if fits < bytes.len() { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+            if fits < bytes.len() { Err(machine.full()) } else { Ok(()) }
         })
         .map_err(named("write", &self.path))
     }
@@ -128,7 +128,7 @@ impl File for SimFile {
                 return Err(eio());
             }
             if len > machine.room_for(self.inode) {
-                return Err(ErrorKind::StorageFull.into());
+                return Err(machine.full());
             }
             machine.disk.set_len(self.inode, len);
             Ok(())
@@ -143,7 +143,7 @@ impl File for SimFile {
                 return Err(eio());
             }
             if end > machine.room_for(self.inode) {
-                return Err(ErrorKind::StorageFull.into());
+                return Err(machine.full());
             }
             machine.disk.reserve(self.inode, end);
             Ok(())

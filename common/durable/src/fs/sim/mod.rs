@@ -58,6 +58,8 @@ struct Machine {
     capacity_bytes: u64,
     counts: BTreeMap<Operation, u64>,
     failing: BTreeSet<(Operation, u64)>,
+    /// Operations that failed as planned, or found no room.
+    failures: u64,
     locked: BTreeSet<Inode>,
 }
 
@@ -78,6 +80,7 @@ impl SimFs {
             capacity_bytes: CAPACITY_BYTES,
             counts: BTreeMap::new(),
             failing: BTreeSet::new(),
+            failures: 0,
             locked: BTreeSet::new(),
         })))
     }
@@ -109,6 +112,12 @@ impl SimFs {
     /// Sets the room of the disk; a write that needs more fails with [`ErrorKind::StorageFull`].
     pub fn set_capacity(&self, bytes: u64) {
         self.machine().capacity_bytes = bytes;
+    }
+
+    /// Operations so far that failed as planned, or for lack of room.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.machine().failures
     }
 
     /// Whether reads give fewer bytes than asked, now and then.
@@ -186,7 +195,14 @@ impl Machine {
         let count = self.counts.entry(operation).or_default();
         let failing = self.failing.contains(&(operation, *count));
         *count += 1;
+        self.failures += u64::from(failing);
         failing
+    }
+
+    /// The disk is full.
+    fn full(&mut self) -> io::Error {
+        self.failures += 1;
+        ErrorKind::StorageFull.into()
     }
 }
 

@@ -1,0 +1,171 @@
+//! A seed that fails, with less and less in it: what is left is what it takes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::agenda::{MS, Micros};
+use crate::run::{Outcome, run_cut};
+use crate::swarm::Swarm;
+
+/// What is left out of a world.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Faults, by their numbers.
+    pub faults: BTreeSet<u64>,
+    /// Clients, by their numbers: they never start.
+    pub clients: BTreeSet<usize>,
+    /// Whatever comes to messages.
+    pub messages: bool,
+    /// The faults and the load end after this time, not the time that was drawn.
+    pub chaos: Option<Micros>,
+}
+
+impl Cut {
+    /// As arguments of the command that runs a seed without it.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let list = |of: Vec<String>| of.join(",");
+        let mut arguments = Vec::new();
+        if !self.faults.is_empty() {
+            let faults = list(self.faults.iter().map(u64::to_string).collect());
+            arguments.extend(["--without-faults".to_owned(), faults]);
+        }
+        if !self.clients.is_empty() {
+            let clients = list(self.clients.iter().map(usize::to_string).collect());
+            arguments.extend(["--without-clients".to_owned(), clients]);
+        }
+        if let Some(chaos) = self.chaos {
+            arguments.extend(["--chaos-ms".to_owned(), (chaos / MS).to_string()]);
+        }
+        if self.messages {
+            arguments.push("--calm-messages".to_owned());
+        }
+        arguments
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.arguments().join(" "))
+    }
+}
+
+/// Leaves out of a seed whatever its violation does not need: time, faults, what comes to messages, clients. Tells of each step.
+/// `None` when there is no violation.
+#[must_use]
+pub fn shrink(seed: u64, tell: impl Fn(&str)) -> Option<(Cut, Outcome)> {
+    let whole = run_cut(seed, false, &Cut::default());
+    let kind = kind(whole.violations.first()?);
+    let mut tries = 0;
+    let swarm = Swarm::draw(seed);
+    let fails = |cut: &Cut| {
+        let outcome = run_cut(seed, false, cut);
+        outcome.violations.iter().any(|violation| self::kind(violation) == kind)
+    };
+    let mut fails = |cut: &Cut| {
+        tries += 1;
+        let fails = fails(cut);
+        if fails {
+            tell(&format!("after {tries} runs: {cut}"));
+        }
+        fails
+    };
+    let mut cut = Cut::default();
+    shorten(&mut cut, swarm.chaos, &mut fails);
+    let faults: Vec<_> = (1..=whole.last_fault).collect();
+    drop_parts(&mut cut, &faults, |cut, fault| cut.faults.extend([fault]), &mut fails);
+    let calm = Cut { messages: true, ..cut.clone() };
+    if fails(&calm) {
+        cut = calm;
+    }
+    let clients: Vec<_> = (0..swarm.clients()).collect();
+    drop_parts(&mut cut, &clients, |cut, client| cut.clients.extend([client]), &mut fails);
+    let outcome = run_cut(seed, false, &cut);
+    Some((cut, outcome))
+}
+
+/// Halves the time as long as it fails.
+fn shorten(cut: &mut Cut, chaos: Micros, fails: &mut impl FnMut(&Cut) -> bool) {
+    let (mut least, mut most) = (0, chaos);
+    while most - least > 2_000 * MS {
+        let middle = (least + most) / 2;
+        let shorter = Cut { chaos: Some(middle), ..cut.clone() };
+        if fails(&shorter) {
+            *cut = shorter;
+            most = middle;
+        } else {
+            least = middle;
+        }
+    }
+}
+
+/// Leaves out as many as it can: halves, then quarters, down to one.
+fn drop_parts<T: Copy>(
+    cut: &mut Cut,
+    parts: &[T],
+    leave_out: impl Fn(&mut Cut, T),
+    fails: &mut impl FnMut(&Cut) -> bool,
+) {
+    let mut left = parts.to_vec();
+    let mut size = left.len().div_ceil(2);
+    while size > 0 && !left.is_empty() {
+        let mut kept = Vec::new();
+        for part in left.chunks(size) {
+            let mut less = cut.clone();
+            part.iter().for_each(|one| leave_out(&mut less, *one));
+            if fails(&less) {
+                *cut = less;
+            } else {
+                kept.extend_from_slice(part);
+            }
+        }
+        left = kept;
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+}
+
+/// A violation without its numbers: the same kind of it elsewhere counts as the same.
+fn kind(violation: &str) -> String {
+    let words: String = violation.chars().filter(|c| c.is_alphabetic() || *c == ' ').collect();
+    words.split(' ').take(4).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_needed_is_left() {
+        let mut cut = Cut::default();
+        let needed = [3, 17];
+        let mut runs = 0;
+        let mut fails = |cut: &Cut| {
+            runs += 1;
+            needed.iter().all(|fault| !cut.faults.contains(fault))
+        };
+        let all: Vec<_> = (1..=40).collect();
+        drop_parts(&mut cut, &all, |cut, fault| cut.faults.extend([fault]), &mut fails);
+        assert_eq!(all.iter().filter(|f| !cut.faults.contains(f)).collect::<Vec<_>>(), [&3, &17]);
+        assert!(runs < 80, "{runs}");
+        shorten(&mut cut, 60_000 * MS, &mut |cut: &Cut| cut.chaos.is_some_and(|c| c > 20_000 * MS));
+        assert!(cut.chaos.is_some_and(|chaos| chaos < 23_000 * MS), "{cut}");
+    }
+
+    #[test]
+    fn a_cut_can_be_asked_for() {
+        let cut = Cut {
+            faults: [2, 5].into(),
+            clients: [1].into(),
+            messages: true,
+            chaos: Some(7_000 * MS),
+        };
+        let text = "--without-faults 2,5 --without-clients 1 --chaos-ms 7000 --calm-messages";
+        assert_eq!(cut.to_string(), text);
+    }
+
+    #[test]
+    fn the_same_violation_is_known_by_its_words() {
+        assert_eq!(kind("log 0 at 55: lost (A1)"), kind("log 1 at 7: lost (A1)"));
+        assert_ne!(kind("V1: a client rests"), kind("region 3 of 1 holds"));
+    }
+}
