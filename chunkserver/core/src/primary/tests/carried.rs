@@ -22,7 +22,15 @@ fn committed(length: u64) -> Option<Result<DataResponse, gfs_types::ErrorKind>> 
 }
 
 fn appended(offset: u64, length: u64) -> Option<Result<DataResponse, gfs_types::ErrorKind>> {
-    Some(Ok(DataResponse::Appended { offset, length, version: ChunkVersion(2) }))
+    appended_under(2, offset, length)
+}
+
+fn appended_under(
+    version: u64,
+    offset: u64,
+    length: u64,
+) -> Option<Result<DataResponse, gfs_types::ErrorKind>> {
+    Some(Ok(DataResponse::Appended { offset, length, version: ChunkVersion(version) }))
 }
 
 #[test]
@@ -61,7 +69,7 @@ fn raise_4_a_raise_that_is_abandoned_for_another_carries_on() {
     bench.durable();
     assert_eq!(bench.reply(first), None);
     bench.grant_as(4, &[], LeaseStart::Unequal, false);
-    assert_eq!(bench.reply(first), appended(0, 150));
+    assert_eq!(bench.reply(first), appended_under(4, 0, 150));
 }
 
 #[test]
