@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gfs_chunkserver::store::Found;
 use gfs_durable::fs::sim::CrashMode;
-use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 
 use crate::agenda::{MS, Micros, SECOND};
 use crate::net::Who;
 use crate::random::Random;
-use crate::server::Server;
 use crate::shrink::Cut;
 use crate::swarm::Fault;
 use crate::world::{Event, World};
@@ -19,6 +16,7 @@ use crate::world::{Event, World};
 #[derive(Debug, Clone)]
 pub(crate) enum Mend {
     Paths(Vec<(Who, Who)>),
+    Disk(Who),
 }
 
 /// Where faults come from.
@@ -28,7 +26,7 @@ pub(crate) struct Weather {
     /// When there are faults.
     times: Random,
     /// Of the fault that is drawn: each has a generator of its own, so that one that is left out shifts no other.
-    random: Random,
+    pub(crate) random: Random,
     /// Of that one.
     pub(crate) number: u64,
     left_out: BTreeSet<u64>,
@@ -38,6 +36,12 @@ pub(crate) struct Weather {
     /// Nodes that are to stop, and have had nothing to do since.
     stopping: BTreeSet<Who>,
     partitions: u64,
+    /// Until when a disk is slow, and whether that was felt.
+    pub(crate) slow: BTreeMap<Who, (Micros, bool)>,
+    /// Disks that were broken, how, and how many operations had failed before.
+    pub(crate) watched: BTreeMap<Who, (Fault, u64)>,
+    /// Chunks of which a byte rotted, and on which server.
+    pub(crate) rotten: BTreeMap<ChunkHandle, usize>,
     /// How many there were of each; only those that changed something.
     counts: BTreeMap<Fault, u64>,
 }
@@ -54,6 +58,9 @@ impl Weather {
             at_flush: None,
             stopping: BTreeSet::new(),
             partitions: 0,
+            slow: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            rotten: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -73,7 +80,7 @@ impl Weather {
         }
     }
 
-    fn count(&mut self, fault: Fault) {
+    pub(crate) fn count(&mut self, fault: Fault) {
         *self.counts.entry(fault).or_default() += 1;
     }
 
@@ -98,6 +105,7 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.weather.calm = true;
         self.net.heal();
+        self.mend_disks();
         self.note(format_args!("all is mended"));
         let now = self.now;
         self.master.clock.run_at(now, 0);
@@ -139,6 +147,14 @@ impl World {
                 self.part();
                 false
             }
+            Fault::SlowDisk
+            | Fault::FullDisk
+            | Fault::FailedSync
+            | Fault::FailedWrite
+            | Fault::Rot => {
+                self.break_disk(fault)?;
+                false
+            }
             Fault::Lost | Fault::Late | Fault::Twice | Fault::Overtaken => false,
         };
         if happened {
@@ -154,7 +170,7 @@ impl World {
         counts
     }
 
-    fn node_to_harm(&mut self) -> Who {
+    pub(crate) fn node_to_harm(&mut self) -> Who {
         let servers = self.servers.len() as u64;
         let number = usize::try_from(self.weather.random.below(servers)).unwrap_or(0);
         if self.weather.random.percent(25) { Who::Master } else { Who::Server(number) }
@@ -235,7 +251,8 @@ impl World {
         }
     }
 
-    fn dies(&mut self, node: Who, after: Micros, power: Option<CrashMode>) -> bool {
+    pub(crate) fn dies(&mut self, node: Who, after: Micros, power: Option<CrashMode>) -> bool {
+        self.settle_disk(node);
         match node {
             Who::Master if self.master.up.is_some() => {
                 self.note(format_args!("the master dies: {power:?}"));
@@ -264,19 +281,6 @@ impl World {
             }
             _ => false,
         }
-    }
-
-    /// What is acknowledged and not synced is in memory only: of each chunk one machine that never lost it must go on (DUR-1).
-    fn may_lose_power(&self, number: usize) -> anyhow::Result<bool> {
-        let replicas = |server: &Server| Ok(replicas_of(&server.replicas(self.cluster)?));
-        let all = self.servers.iter().map(replicas).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(all[number].keys().all(|handle| {
-            let found = || all.iter().filter_map(|replicas| replicas.get(handle));
-            let newest = found().map(|(version, _)| *version).max().unwrap_or_default();
-            let others = all.iter().enumerate().filter(|(other, _)| *other != number);
-            let mut others = others.filter_map(|(_, replicas)| replicas.get(handle));
-            others.any(|(version, good)| *version == newest && *good)
-        }))
     }
 
     fn pause(&mut self) {
@@ -349,7 +353,10 @@ impl World {
     }
 
     pub(crate) fn mend(&mut self, mend: Mend) {
-        let Mend::Paths(paths) = mend;
+        let paths = match mend {
+            Mend::Paths(paths) => paths,
+            Mend::Disk(node) => return self.mend_disk(node),
+        };
         self.note(format_args!("{} paths are mended", paths.len()));
         paths.iter().for_each(|(from, to)| self.net.mend(*from, *to));
     }
@@ -371,15 +378,3 @@ impl World {
 
 /// Longer than any pause or cut.
 pub(crate) const LONGEST: Micros = 20 * SECOND;
-
-/// Of each chunk the version, and whether the replica holds all that it ever acknowledged.
-pub(crate) type Replicas = BTreeMap<ChunkHandle, (ChunkVersion, bool)>;
-
-pub(crate) fn replicas_of(found: &[Found]) -> Replicas {
-    let good = found.iter().filter_map(|found| {
-        let replica = found.replica.as_ref().ok()?;
-        let good = !replica.suspect && replica.damaged.is_none();
-        Some((found.handle, (replica.version, good)))
-    });
-    good.collect()
-}

@@ -16,7 +16,8 @@
 //! | `wire` | what have clients instead of sockets? |
 //! | `master`, `server`, `serving` | what runs on a node? |
 //! | `clock` | what time is it there? |
-//! | `faults` | what goes wrong? |
+//! | `faults`, `disks` | what goes wrong? |
+//! | `budget` | and what may? |
 //! | `load` | what do clients do, and what were they told? |
 //! | `oracle` | is what they were told so? |
 //! | `run` | how does a seed go? |
@@ -25,8 +26,10 @@
 //! | `mutants` | do seeds notice what is wrong? |
 
 mod agenda;
+mod budget;
 mod calls;
 mod clock;
+mod disks;
 mod faults;
 mod load;
 pub mod marks;

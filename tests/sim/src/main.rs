@@ -37,6 +37,9 @@ struct Arguments {
     /// Without faults of messages
     #[arg(long)]
     calm_messages: bool,
+    /// Also this kind of fault, which is not drawn yet: FailedSync, FailedWrite
+    #[arg(long, value_name = "FAULT", value_parser = not_yet)]
+    also: Vec<Fault>,
     /// Run these seeds as each mutant (built with `--cfg mutants`)
     #[arg(long)]
     mutants: bool,
@@ -46,6 +49,11 @@ struct Arguments {
     /// Run as this mutant until a seed notices
     #[arg(long, value_name = "NAME", hide = true)]
     run_as: Option<String>,
+}
+
+fn not_yet(name: &str) -> Result<Fault, String> {
+    let named = Fault::NOT_YET.iter().find(|(fault, _)| format!("{fault:?}") == name);
+    named.map(|(fault, _)| *fault).ok_or_else(|| format!("none of {:?}", Fault::NOT_YET))
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {
@@ -60,6 +68,7 @@ impl Arguments {
             clients: self.without_clients.iter().copied().collect(),
             messages: self.calm_messages,
             chaos: self.chaos_ms.map(|ms| ms * MS),
+            also: self.also.clone(),
         }
     }
 }
@@ -75,7 +84,7 @@ fn main() -> ExitCode {
         return try_mutants(&arguments);
     }
     if let Some(seed) = arguments.seed.filter(|_| arguments.shrink) {
-        return shrink_one(seed);
+        return shrink_one(seed, arguments.also.clone());
     }
     let seeds = match arguments.seed {
         Some(seed) => seed..=seed,
@@ -111,8 +120,8 @@ fn try_mutants(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn shrink_one(seed: u64) -> ExitCode {
-    let Some((cut, outcome)) = shrink(seed, |step| println!("{step}")) else {
+fn shrink_one(seed: u64, also: Vec<Fault>) -> ExitCode {
+    let Some((cut, outcome)) = shrink(seed, also, |step| println!("{step}")) else {
         println!("seed {seed} violates nothing");
         return ExitCode::SUCCESS;
     };

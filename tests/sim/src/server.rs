@@ -25,7 +25,7 @@ use gfs_types::region::ChunkSize;
 use crate::agenda::Micros;
 use crate::clock::NodeClock;
 
-const DIR: &str = "/chunkserver";
+pub(crate) const DIR: &str = "/chunkserver";
 
 /// A machine with a chunkserver's disk, and its process while there is one.
 pub(crate) struct Server {

@@ -10,6 +10,7 @@ use gfs_types::Error;
 use gfs_types::ids::ChunkHandle;
 
 use crate::calls::Ending;
+use crate::net::Who;
 use crate::server::{Leaving, Process};
 use crate::world::{Event, World};
 
@@ -34,8 +35,7 @@ impl World {
             let disk = process.driver.waiting() > 0 && !process.disk_busy;
             process.disk_busy |= disk;
             if disk {
-                let (least, most) = self.swarm.sync;
-                let at = self.now + self.disks.between(least, most);
+                let at = self.now + self.sync_takes(Who::Server(number));
                 self.agenda.enter(at, Event::ServerDisk(number, run));
             }
             if let Some(at) = due.map(|due| self.servers[number].clock.when(due).max(self.now))

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::agenda::{MS, Micros};
 use crate::run::{Outcome, run_cut};
-use crate::swarm::Swarm;
+use crate::swarm::{Fault, Swarm};
 
 /// What is left out of a world.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Cut {
     pub messages: bool,
     /// The faults and the load end after this time, not the time that was drawn.
     pub chaos: Option<Micros>,
+    /// Kinds of fault that are not drawn yet, and are wanted.
+    pub also: Vec<Fault>,
 }
 
 impl Cut {
@@ -41,6 +43,8 @@ impl Cut {
             arguments.push("--calm-messages".to_owned());
         }
         arguments
+            .extend(self.also.iter().flat_map(|fault| ["--also".to_owned(), format!("{fault:?}")]));
+        arguments
     }
 }
 
@@ -53,8 +57,9 @@ impl fmt::Display for Cut {
 /// Leaves out of a seed whatever its violation does not need: time, faults, what comes to messages, clients. Tells of each step.
 /// `None` when there is no violation.
 #[must_use]
-pub fn shrink(seed: u64, tell: impl Fn(&str)) -> Option<(Cut, Outcome)> {
-    let whole = run_cut(seed, false, &Cut::default());
+pub fn shrink(seed: u64, also: Vec<Fault>, tell: impl Fn(&str)) -> Option<(Cut, Outcome)> {
+    let mut cut = Cut { also, ..Cut::default() };
+    let whole = run_cut(seed, false, &cut);
     let kind = kind(whole.violations.first()?);
     let mut tries = 0;
     let swarm = Swarm::draw(seed);
@@ -70,7 +75,6 @@ pub fn shrink(seed: u64, tell: impl Fn(&str)) -> Option<(Cut, Outcome)> {
         }
         fails
     };
-    let mut cut = Cut::default();
     shorten(&mut cut, swarm.chaos, &mut fails);
     let faults: Vec<_> = (1..=whole.last_fault).collect();
     drop_parts(&mut cut, &faults, |cut, fault| cut.faults.extend([fault]), &mut fails);
@@ -158,8 +162,9 @@ mod tests {
             clients: [1].into(),
             messages: true,
             chaos: Some(7_000 * MS),
+            also: vec![Fault::FailedSync],
         };
-        let text = "--without-faults 2,5 --without-clients 1 --chaos-ms 7000 --calm-messages";
+        let text = "--without-faults 2,5 --without-clients 1 --chaos-ms 7000 --calm-messages --also FailedSync";
         assert_eq!(cut.to_string(), text);
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use gfs_chunkserver::master_link::Ended;
 use gfs_client::network::MasterStream;
 use gfs_master_core::{Connection, Effect, Input, Link};
 use gfs_protocol::pb;
@@ -174,8 +175,9 @@ impl World {
                 // Records go to the log, not out.
                 Effect::Append { .. } => {}
                 Effect::Accused { handle, chunkserver, .. } => {
-                    anyhow::bail!(
-                        "chunk {handle} of {chunkserver} is corrupt, and nothing rots here"
+                    anyhow::ensure!(
+                        self.weather.rotten.contains_key(&handle),
+                        "chunk {handle} of {chunkserver} is called corrupt, and nothing rotted there"
                     );
                 }
                 Effect::StepDown { epoch, reason } => {
@@ -260,7 +262,8 @@ impl World {
             match process.conversation.obey(message) {
                 Ok(true) => process.link.answered = now,
                 Ok(false) => {}
-                Err(_) => self.doom_control(id, MS),
+                Err(Ended::Said(_)) => self.doom_control(id, MS),
+                Err(Ended::Disk(_)) => self.process_ends(Who::Server(number)),
             }
             return self.serve(number);
         }
@@ -275,7 +278,8 @@ impl World {
                 self.tell_master(number, report)?;
                 self.agenda.enter(now, Event::Beat(number, run, id));
             }
-            Err(_) => self.doom_control(id, MS),
+            Err(Ended::Said(_)) => self.doom_control(id, MS),
+            Err(Ended::Disk(_)) => self.process_ends(Who::Server(number)),
         }
         Ok(())
     }

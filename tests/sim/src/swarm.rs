@@ -21,6 +21,16 @@ pub enum Fault {
     ClockRate,
     /// All machines lose power at once. In a world at most once, for it takes what was not synced.
     Blackout,
+    /// A disk takes long to sync.
+    SlowDisk,
+    /// A disk is full.
+    FullDisk,
+    /// A sync fails, and takes what it should have made durable.
+    FailedSync,
+    /// A write fails half way.
+    FailedWrite,
+    /// A bit of a chunk flips.
+    Rot,
     /// A message is lost, and its connection with it.
     Lost,
     /// A message takes long.
@@ -33,13 +43,29 @@ pub enum Fault {
 
 impl Fault {
     /// Those that come one at a time.
-    pub const EVENTS: [Self; 6] = [
+    pub const EVENTS: [Self; 9] = [
         Self::Kill,
         Self::PowerLoss,
         Self::Pause,
         Self::Partition,
         Self::ClockRate,
         Self::Blackout,
+        Self::SlowDisk,
+        Self::FullDisk,
+        Self::Rot,
+    ];
+    /// Those that are not drawn yet, for what they show is not mended: only where it is asked for (`--also`).
+    pub const NOT_YET: [(Self, &str); 2] = [
+        (
+            Self::FailedSync,
+            "what a failed sync took is read back from the page cache at the next start, and called durable: after a power loss \
+             the log is damaged, or a replica is old",
+        ),
+        (
+            Self::FailedWrite,
+            "a replica is closed until its server starts anew, and clients are told so as a defect; blocks half written are \
+             called rotten",
+        ),
     ];
     /// Those that come to any message.
     pub const OF_MESSAGES: [Self; 4] = [Self::Lost, Self::Late, Self::Twice, Self::Overtaken];
@@ -135,9 +161,10 @@ impl Swarm {
 }
 
 impl Swarm {
-    /// Without what is cut out of it.
+    /// Without what is cut out of it, and with what is asked for.
     pub(crate) fn leave_out(&mut self, cut: &Cut) {
         self.chaos = cut.chaos.unwrap_or(self.chaos);
+        self.faults.extend(&cut.also);
         if cut.messages {
             (self.loss_ppm, self.slow) = (0, (0, MS));
             (self.twice_ppm, self.overtaken_ppm) = (0, 0);

@@ -16,7 +16,7 @@ use gfs_types::message::control::{FromChunkserver, ToChunkserver};
 use gfs_types::region::ChunkSize;
 use tokio::time::{Instant, sleep_until};
 
-use crate::agenda::{Agenda, MS, Micros};
+use crate::agenda::{Agenda, MS, Micros, SECOND};
 use crate::calls::{Call, Ending};
 use crate::clock::NodeClock;
 use crate::faults::{Mend, Weather};
@@ -124,6 +124,7 @@ impl World {
             started: Instant::now(),
             swarm,
         };
+        gfs_chunkserver::driver::simulated_here();
         world.agenda.enter(0, Event::MasterStarts);
         for number in 0..world.servers.len() {
             world.agenda.enter(MS, Event::ServerStarts(number));
@@ -249,6 +250,11 @@ impl World {
             self.agenda.enter(until, event);
             return Ok(());
         }
+        let node = self.node(&event);
+        self.or_ends(node, |world| world.take(event))
+    }
+
+    fn take(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
             Event::MasterStarts => self.master_starts()?,
             Event::MasterTick(run) => self.master_ticks(run)?,
@@ -296,7 +302,9 @@ impl World {
             return Ok(());
         }
         self.master.clock.move_to(self.now);
-        self.master.start()?;
+        if let Err(error) = self.master.start() {
+            return self.starts_later(Who::Master, error);
+        }
         let run = self.master.run;
         let position = self.master.up.as_ref().map(|up| up.core.position());
         self.note(format_args!("the master starts at {}", position.unwrap_or_default()));
@@ -340,8 +348,7 @@ impl World {
 
     fn master_did(&mut self, run: u32, done: Done) -> anyhow::Result<()> {
         if done.flush {
-            let (least, most) = self.swarm.sync;
-            let at = self.now + self.disks.between(least, most);
+            let at = self.now + self.sync_takes(Who::Master);
             self.agenda.enter(at, Event::MasterFlushed(run));
         }
         if done.checkpoint {
@@ -359,6 +366,20 @@ impl World {
         Ok(())
     }
 
+    /// A process that cannot start for its disk is started again, and again.
+    fn starts_later(&mut self, node: Who, error: anyhow::Error) -> anyhow::Result<()> {
+        if !self.is_of_disk(node, &error) {
+            return Err(error);
+        }
+        self.note(format_args!("{node} cannot start: its disk fails"));
+        let again = match node {
+            Who::Server(number) => Event::ServerStarts(number),
+            Who::Master | Who::Client(_) => Event::MasterStarts,
+        };
+        self.agenda.enter(self.now + SECOND, again);
+        Ok(())
+    }
+
     // A chunkserver.
 
     fn server_starts(&mut self, number: usize) -> anyhow::Result<()> {
@@ -368,7 +389,9 @@ impl World {
             return Ok(());
         }
         server.clock.move_to(self.now);
-        server.start(cluster)?;
+        if let Err(error) = server.start(cluster) {
+            return self.starts_later(Who::Server(number), error);
+        }
         let run = server.run;
         self.note(format_args!("server-{number} starts, run {run}"));
         self.agenda.enter(self.now, Event::ServerDials(number, run));

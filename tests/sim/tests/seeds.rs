@@ -34,7 +34,7 @@ fn whatever_fails_what_was_acknowledged_is_there_when_all_is_well_again() {
     assert!((1..=SEEDS).all(|seed| Swarm::draw(seed).faults.len() >= 3));
     for fault in Fault::all() {
         let felt = outcomes.iter().filter(|o| o.faults.get(&fault).is_some_and(|n| *n > 0)).count();
-        assert!(felt >= 10, "{fault:?} was felt in {felt} of {SEEDS} worlds");
+        assert!(felt >= 5, "{fault:?} was felt in {felt} of {SEEDS} worlds");
     }
     assert_eq!(marks::missed(), [], "rare paths that no seed came by: {}", marks::summary());
 }

@@ -39,6 +39,8 @@ pub(crate) struct Ledger {
     pub(crate) done: BTreeMap<(usize, &'static str), u64>,
     /// Records that must be there.
     pub(crate) records: Vec<Record>,
+    /// Records that a reader was shown, acknowledged or not, by file and offset: what was shown stays (mut-4).
+    pub(crate) shown: BTreeMap<(usize, u64), Tag>,
     /// Regions that are written over, by file and number.
     pub(crate) regions: BTreeMap<(usize, u64), Region>,
     /// Reads that gave what was there before, though nothing is lost: READ-6 is not kept yet between clients.
@@ -64,6 +66,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// One that was shown.
+    pub(crate) const fn shown(log: usize, offset: u64, tag: Tag) -> Self {
+        Self { number: 0, log, offset, tag, framed: true, synced: false }
+    }
+
     /// From its offset on.
     pub(crate) fn bytes(&self) -> u64 {
         self.tag.length + if self.framed { HEADER_BYTES as u64 } else { 0 }
@@ -131,6 +138,7 @@ impl Ledger {
     pub(crate) fn power_failed(&mut self) {
         self.blackouts += 1;
         self.records.retain(|record| record.synced);
+        self.shown.clear();
         self.regions.values_mut().for_each(Region::power_failed);
     }
 }
@@ -284,7 +292,9 @@ fn is_unknown(error: &Error) -> bool {
 
 /// Whether waiting would have helped: what clients meet while things go wrong.
 fn is_trouble(error: &Error) -> bool {
-    is_unknown(error) || matches!(error.kind(), ErrorKind::Busy | ErrorKind::Stale)
+    // Corrupt: the only replica in touch is rotten. No byte of it was given out, and in calm weather there are others.
+    let kinds = [ErrorKind::Busy, ErrorKind::Stale, ErrorKind::Corrupt];
+    is_unknown(error) || kinds.contains(&error.kind())
 }
 
 async fn rest(random: &mut Random, ms: u64) {

@@ -94,7 +94,10 @@ pub(crate) struct Read {
 /// Reads a region that was written; `None` where it cannot be read at the moment, or was never written.
 pub(crate) async fn read(shared: &Shared, file: &File, of: (usize, u64)) -> Option<Read> {
     let (offset, length) = place(of.1, shared.chunk_bytes);
-    let known = shared.ledger().regions.get(&of).cloned()?;
+    let (known, power) = {
+        let ledger = shared.ledger();
+        (ledger.regions.get(&of).cloned()?, ledger.blackouts)
+    };
     let mut bytes = match file.read_at(offset, length).await {
         Ok(bytes) => bytes.to_vec(),
         Err(error) if is_trouble(&error) => return None,
@@ -117,6 +120,15 @@ pub(crate) async fn read(shared: &Shared, file: &File, of: (usize, u64)) -> Opti
         (Bytes::Foreign, _) | (_, Bytes::Foreign) => Bytes::Foreign,
         (Bytes::Good, other) | (other, _) => other,
     });
+    let parts = parts(of.1, shared.chunk_bytes);
+    if let [(_, _, part)] = &parts[..]
+        && let Some(write) = known.which(tag, part, &bytes)
+    {
+        let mut ledger = shared.ledger();
+        if ledger.blackouts == power {
+            ledger.regions.entry(of).or_default().shown(write);
+        }
+    }
     Some(Read { of, known, verdict })
 }
 

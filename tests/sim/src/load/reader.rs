@@ -15,7 +15,7 @@ pub(super) async fn run(shared: Shared, client: usize, number: usize) {
     while !shared.is_stopped() {
         let Some(file) = shared.open(&connected, log_path(log)).await else { return };
         let before = acknowledged(&shared, log);
-        match follow(&file).await {
+        match follow(&shared, log, &file).await {
             Ok(Some(seen)) => {
                 // Of those the power may have taken some meanwhile.
                 let mut must = acknowledged(&shared, log);
@@ -40,7 +40,8 @@ fn acknowledged(shared: &Shared, log: usize) -> BTreeSet<Tag> {
 }
 
 /// What it saw up to the end; `None` where it did not come so far.
-async fn follow(file: &File) -> Result<Option<BTreeSet<Tag>>, String> {
+async fn follow(shared: &Shared, log: usize, file: &File) -> Result<Option<BTreeSet<Tag>>, String> {
+    let power = shared.ledger().blackouts;
     let mut seen = BTreeSet::new();
     let mut records = file.record_reader();
     while let Some(record) = records.next().await {
@@ -48,7 +49,12 @@ async fn follow(file: &File) -> Result<Option<BTreeSet<Tag>>, String> {
             Ok(record) => match Tag::of(&record.payload) {
                 None => return Err(format!("a torn record at {}", record.offset)),
                 Some(tag) if !seen.insert(tag) => return Err(format!("{tag:?} came twice")),
-                Some(_) => {}
+                Some(tag) => {
+                    let mut ledger = shared.ledger();
+                    if ledger.blackouts == power {
+                        ledger.shown.insert((log, record.offset), tag);
+                    }
+                }
             },
             Err(error) if is_trouble(&error) => return Ok(None),
             Err(error) => return Err(format!("reading records: {error}")),

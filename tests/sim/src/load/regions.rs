@@ -91,6 +91,18 @@ impl Region {
         self.torn |= self.may_hold.len() > 1;
     }
 
+    /// A read gave this write: it is committed, and stays until a later one (mut-4).
+    pub(crate) fn shown(&mut self, write: u64) {
+        if !self.torn && self.may_hold.contains(&write) {
+            self.may_hold.retain(|other| *other >= write);
+        }
+    }
+
+    /// Which write these bytes are, if they are exactly one that may be there.
+    pub(crate) fn which(&self, tag: Tag, part: &Range<usize>, bytes: &[u8]) -> Option<u64> {
+        self.may_hold.iter().copied().find(|write| of(Tag { number: *write, ..tag }, part) == bytes)
+    }
+
     /// What these bytes are, which are those of a part of the region; `since`: writes that were begun while they were read.
     pub(crate) fn judge(&self, tag: Tag, part: &Range<usize>, bytes: &[u8], since: u64) -> Bytes {
         let may_hold = || self.may_hold.iter().copied().chain(self.begun + 1..=since);
@@ -173,6 +185,17 @@ mod tests {
         let half = [&bytes(3)[..50], &bytes(4)[50..]].concat();
         assert_eq!(region.judge(TAG, &ALL, &half, 4), Bytes::Foreign);
         assert!(region.is_of(TAG, &ALL, &half) && !region.is_of(TAG, &ALL, &bytes(2)));
+    }
+
+    #[test]
+    fn what_was_shown_stays() {
+        let mut region = Region::default();
+        let writes = [region.begins(), region.begins(), region.begins()];
+        assert_eq!(region.which(TAG, &ALL, &bytes(2)), Some(writes[1]));
+        region.shown(2);
+        assert_eq!(region.judge(TAG, &ALL, &bytes(1), 3), Bytes::Old(1));
+        assert_eq!(region.judge(TAG, &ALL, &bytes(2), 3), Bytes::Good);
+        assert_eq!(region.judge(TAG, &ALL, &bytes(3), 3), Bytes::Good);
     }
 
     #[test]

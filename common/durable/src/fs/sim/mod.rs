@@ -120,6 +120,13 @@ impl SimFs {
         self.machine().failures
     }
 
+    /// Whole again: nothing that was planned fails any more, and it has this room.
+    pub fn mend(&self, capacity_bytes: u64) {
+        let mut machine = self.machine();
+        machine.failing.clear();
+        machine.capacity_bytes = capacity_bytes;
+    }
+
     /// Whether reads give fewer bytes than asked, now and then.
     pub fn set_short_reads(&self, short: bool) {
         self.machine().short_reads = short;

@@ -1,0 +1,213 @@
+//! What goes wrong with disks: they are slow, full, fail at a point, or rot.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+
+use gfs_chunkserver::driver::ProcessEnds;
+use gfs_durable::fs::Fs;
+use gfs_durable::fs::sim::{Operation, SimFs};
+use gfs_types::ids::ChunkHandle;
+
+use crate::agenda::{MS, Micros, SECOND};
+use crate::budget::replicas_of;
+use crate::faults::Mend;
+use crate::net::Who;
+use crate::swarm::Fault;
+use crate::world::{Event, World};
+
+/// A slow disk takes so many times as long.
+const SLOW: Micros = 50;
+/// Room of a disk that is not full.
+const ROOM: u64 = 1 << 40;
+
+impl World {
+    /// Counted when it is felt, but for rot: all of it must be found in the end.
+    pub(crate) fn break_disk(&mut self, fault: Fault) -> anyhow::Result<()> {
+        let node = self.node_to_harm();
+        let random = &mut self.weather.random;
+        let (nth, after) = (random.below(4), random.between(500, 8_000) * MS);
+        match (fault, node) {
+            (Fault::SlowDisk, _) => {
+                self.note(format_args!("the disk of {node} is slow"));
+                self.weather.slow.insert(node, (self.now + after, false));
+            }
+            (Fault::FailedSync, _) => {
+                self.watch(node, fault, |fs| fs.fail_nth(Operation::Sync, nth))
+            }
+            (Fault::FailedWrite, _) => {
+                self.watch(node, fault, |fs| fs.fail_nth(Operation::Write, nth));
+            }
+            (Fault::FullDisk, Who::Server(_)) => {
+                let room = self.weather.random.below(200 << 10);
+                self.watch(node, fault, |fs| {
+                    // A simulated disk always says how full it is.
+                    if let Ok(free) = fs.free_space(Path::new("/")) {
+                        fs.set_capacity(free.total_bytes - free.available_bytes + room);
+                    }
+                });
+                self.agenda.enter(self.now + after, Event::Mend(Mend::Disk(node)));
+            }
+            (Fault::Rot, Who::Server(number)) => self.rot(number)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn disk(&self, node: Who) -> Option<&SimFs> {
+        match node {
+            Who::Master => self.master.up.is_some().then_some(&self.master.fs),
+            Who::Server(number) => {
+                let server = &self.servers[number];
+                server.up.is_some().then_some(&server.fs)
+            }
+            Who::Client(_) => None,
+        }
+    }
+
+    /// Breaks a disk in use, and sees whether anybody meets it.
+    fn watch(&mut self, node: Who, fault: Fault, break_it: impl FnOnce(&SimFs)) {
+        self.settle_disk(node);
+        let Some(fs) = self.disk(node) else { return };
+        break_it(fs);
+        let before = fs.failures();
+        self.note(format_args!("the disk of {node}: {fault:?}"));
+        self.weather.watched.insert(node, (fault, before));
+    }
+
+    /// Whether an operation of this disk failed since it was broken.
+    pub(crate) fn disk_failed(&self, node: Who) -> bool {
+        let fs = match node {
+            Who::Master => &self.master.fs,
+            Who::Server(number) => &self.servers[number].fs,
+            Who::Client(_) => return false,
+        };
+        self.weather.watched.get(&node).is_some_and(|(_, before)| fs.failures() > *before)
+    }
+
+    /// Before a disk is another one, or whole again: was it felt?
+    pub(crate) fn settle_disk(&mut self, node: Who) {
+        let felt = self.disk_failed(node);
+        if let Some((fault, _)) = self.weather.watched.remove(&node).filter(|_| felt) {
+            self.weather.count(fault);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn mend_disks(&mut self) {
+        self.weather.slow.clear();
+        for node in std::iter::once(Who::Master).chain((0..self.servers.len()).map(Who::Server)) {
+            self.mend_disk(node);
+        }
+    }
+
+    pub(crate) fn mend_disk(&mut self, node: Who) {
+        self.settle_disk(node);
+        match node {
+            Who::Master => self.master.fs.mend(ROOM),
+            Who::Server(number) => self.servers[number].fs.mend(ROOM),
+            Who::Client(_) => {}
+        }
+    }
+
+    /// How long a sync takes there.
+    pub(crate) fn sync_takes(&mut self, node: Who) -> Micros {
+        let (least, most) = self.swarm.sync;
+        let usual = self.disks.between(least, most);
+        match self.weather.slow.get_mut(&node) {
+            Some((until, felt)) if self.now < *until => {
+                if !std::mem::replace(felt, true) {
+                    self.weather.count(Fault::SlowDisk);
+                }
+                (usual * SLOW).min(SECOND)
+            }
+            _ => usual,
+        }
+    }
+
+    /// One byte of a replica that is not the last good one of its chunk. Each chunk rots at most once: else nobody could mend it.
+    fn rot(&mut self, number: usize) -> anyhow::Result<()> {
+        if self.servers[number].up.is_none() {
+            return Ok(());
+        }
+        let all =
+            self.servers.iter().map(|server| Ok(replicas_of(&server.replicas(self.cluster)?)));
+        let all = all.collect::<anyhow::Result<Vec<_>>>()?;
+        let newest = |handle: &ChunkHandle| {
+            all.iter().filter_map(|of| of.get(handle)).map(|(v, _)| *v).max()
+        };
+        let others = |handle: &ChunkHandle| {
+            let good = all.iter().enumerate().filter(|(other, _)| *other != number);
+            let good = good.filter_map(|(_, of)| of.get(handle));
+            good.filter(|(version, good)| *good && Some(*version) == newest(handle)).count()
+        };
+        let mine = all[number].keys().copied();
+        let may: Vec<_> = mine
+            .filter(|handle| !self.weather.rotten.contains_key(handle) && others(handle) >= 2)
+            .collect();
+        if may.is_empty() {
+            return Ok(());
+        }
+        let handle = *self.weather.random.pick(&may);
+        let (at, mask) = (self.weather.random.next(), 1 << self.weather.random.below(8));
+        let server = &self.servers[number];
+        let Some(process) = &server.up else { return Ok(()) };
+        let length = process.store.replica(handle)?.length;
+        let Some(path) = file_of(&server.fs, handle)?.filter(|_| length > 0) else {
+            return Ok(());
+        };
+        let plan = process.store.read_plan(handle, 0..length, length)?;
+        server.fs.flip(&path, plan.file_offset + at % length, mask)?;
+        self.note(format_args!("a byte of chunk {handle} rots on server-{number}"));
+        self.weather.rotten.insert(handle, number);
+        self.weather.count(Fault::Rot);
+        Ok(())
+    }
+
+    /// Does what a process does; one that must end, for its disk failed, is started again.
+    pub(crate) fn or_ends(
+        &mut self,
+        node: Option<Who>,
+        work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if node == Some(Who::Master) && self.is_of_disk(Who::Master, &error) => {
+                self.process_ends(Who::Master);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(panicked) => match node.filter(|_| panicked.is::<ProcessEnds>()) {
+                Some(node) => {
+                    self.process_ends(node);
+                    Ok(())
+                }
+                None => resume_unwind(panicked),
+            },
+        }
+    }
+
+    /// Whether an error is of a disk that was broken.
+    pub(crate) fn is_of_disk(&self, node: Who, error: &anyhow::Error) -> bool {
+        self.disk_failed(node) && error.chain().any(|cause| cause.is::<std::io::Error>())
+    }
+
+    pub(crate) fn process_ends(&mut self, node: Who) {
+        self.note(format_args!("{node} ends: its disk failed"));
+        let after = self.weather.random.between(50, 2_000) * MS;
+        self.dies(node, after, None);
+    }
+}
+
+/// The file of a chunk on a chunkserver's disk.
+fn file_of(fs: &SimFs, handle: ChunkHandle) -> anyhow::Result<Option<PathBuf>> {
+    let chunks = Path::new(crate::server::DIR).join("chunks");
+    for folder in fs.read_dir(&chunks)? {
+        let folder = chunks.join(folder);
+        for name in fs.read_dir(&folder)? {
+            if name.to_string_lossy() == format!("{handle}.chunk") {
+                return Ok(Some(folder.join(name)));
+            }
+        }
+    }
+    Ok(None)
+}
