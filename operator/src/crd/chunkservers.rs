@@ -11,6 +11,7 @@ use super::{limits, rules, schema};
 /// The chunkservers.
 #[derive(Debug, Clone, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::volume_is_above_reserve())]
 pub struct ChunkserversSpec {
     /// How many, over all failure domains.
     #[serde(default = "default_replicas")]

@@ -101,7 +101,11 @@ pub struct GfsClusterSpec {
     /// Bytes of a chunk, as 64MiB. Fixed when the cluster is formatted.
     #[serde(default = "default_chunk_size")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = rules::size("spec.chunkSize"), validation = rules::fixed("spec.chunkSize", "the chunk size is fixed when the cluster is formatted"))]
+    #[x_kube(
+        validation = rules::size("spec.chunkSize"),
+        validation = rules::chunk_size_is_possible(),
+        validation = rules::fixed("spec.chunkSize", "the chunk size is fixed when the cluster is formatted")
+    )]
     pub chunk_size: String,
     /// Who may connect.
     #[serde(default)]

@@ -57,9 +57,15 @@ pub(super) fn deletion_is_confirmed() -> Rule {
     )
 }
 
-/// Of a field that is decided at creation.
+/// Of a field that is decided at creation. What was made of it cannot be seen here, so it does not depend on the status.
 pub(super) fn fixed(field: &str, why: &str) -> Rule {
-    rule("self == oldSelf", format!("{field} cannot be changed: {why}"))
+    rule(
+        "self == oldSelf",
+        format!(
+            "{field} cannot be changed: {why}. A cluster whose status.initialized is not true has no data: delete it and \
+             create it again"
+        ),
+    )
 }
 
 /// Of a count that may only grow.
@@ -83,6 +89,48 @@ pub(super) fn domain_name() -> Rule {
     )
 }
 
+/// What CEL needs to compute with a size of the servers' configuration: there 1KiB is what a quantity has as 1Ki.
+fn bytes_of(size: &str) -> String {
+    format!("quantity({size}.replace('iB', 'i').replace('B', ''))")
+}
+
+/// Of a text that [`size`] takes; it tells of all others.
+pub(super) fn chunk_size_is_possible() -> Rule {
+    use gfs_types::ByteSize;
+    use gfs_types::limits::{BLOCK_BYTES, CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
+    let bytes = bytes_of("self");
+    rule(
+        format!(
+            "!self.matches('{SIZE}') || (!{bytes}.isLessThan(quantity('{CHUNK_BYTES_MIN}')) && \
+             !{bytes}.isGreaterThan(quantity('{CHUNK_BYTES_MAX}')) && {bytes}.asInteger() % {BLOCK_BYTES} == 0)"
+        ),
+        format!(
+            "spec.chunkSize: write a multiple of {} from {} to {}; for example 64MiB",
+            ByteSize(BLOCK_BYTES),
+            ByteSize(CHUNK_BYTES_MIN),
+            ByteSize(CHUNK_BYTES_MAX)
+        ),
+    )
+}
+
+/// Of `spec.chunkservers`, whose volumes cannot grow when it turns out later. Of wrong texts others tell.
+pub(super) fn volume_is_above_reserve() -> Rule {
+    let (plain, wanted) = (crate::validate::plain_reserve(), bytes_of("self.config.reserve"));
+    rule(
+        format!(
+            "!isQuantity(self.storage.size) || !quantity(self.storage.size).isGreaterThan(quantity('0')) || \
+             (has(self.config.reserve) ? (!self.config.reserve.matches('{SIZE}') || \
+             quantity(self.storage.size).isGreaterThan({wanted})) : \
+             quantity(self.storage.size).isGreaterThan(quantity('{}')))",
+            plain.0
+        ),
+        format!(
+            "spec.chunkservers.storage.size: must be above spec.chunkservers.config.reserve ({plain} when it is left out), \
+             which is never given to chunks; raise the one or lower the other"
+        ),
+    )
+}
+
 /// Of a volume.
 pub(super) fn volume(field: &str) -> Rule {
     let text = format!("{field}.size: write a quantity above 0, for example 100Gi");
@@ -100,10 +148,13 @@ pub(super) fn duration(field: &str) -> Rule {
     )
 }
 
+/// How a size is written in the servers' configuration.
+const SIZE: &str = "^[0-9]+(B|KiB|MiB|GiB|TiB)?$";
+
 /// Of a size as the servers' configuration has it.
 pub(super) fn size(field: &str) -> Rule {
     rule(
-        "self.matches('^[0-9]+(B|KiB|MiB|GiB|TiB)?$')",
+        format!("self.matches('{SIZE}')"),
         format!(
             "{field}: write a whole number and one of the units B, KiB, MiB, GiB, TiB; for example 64MiB"
         ),

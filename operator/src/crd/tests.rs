@@ -224,6 +224,34 @@ fn values_have_their_units() {
 }
 
 #[test]
+fn what_could_not_be_mended_later_is_refused_at_once() {
+    for size in ["128KiB", "512MiB", "131072", "131072B", "1024KiB", "0064MiB"] {
+        taken(json!({"chunkSize": size}));
+    }
+    for size in ["100KiB", "64KiB", "129KiB", "1GiB", "0", "1B", "9999999TiB", "9999999999999TiB"] {
+        let text = refused(json!({"chunkSize": size}));
+        assert!(
+            text.starts_with("spec.chunkSize: write a multiple of 64KiB from 128KiB"),
+            "{text}"
+        );
+    }
+    let volume = |size: &str, config: Value| json!({"chunkservers": {"storage": {"size": size}, "config": config}});
+    taken(volume("500Mi", json!({"reserve": "100MiB"})));
+    taken(volume("1.5Gi", json!({})));
+    for spec in [
+        volume("500Mi", json!({})),
+        volume("1Gi", json!({})),
+        volume("500Mi", json!({"reserve": "500MiB"})),
+        volume("500M", json!({"reserve": "500000000"})),
+        volume("100Gi", json!({"reserve": "1TiB"})),
+    ] {
+        let text = refused(spec);
+        assert!(text.starts_with("spec.chunkservers.storage.size: must be above"), "{text}");
+        assert!(text.contains("1GiB when it is left out"), "{text}");
+    }
+}
+
+#[test]
 fn a_chunk_has_no_more_replicas_than_there_are_chunkservers() {
     taken(json!({"chunkservers": {"replicas": 2}, "replication": {"factor": 2}}));
     let text = refused(json!({"chunkservers": {"replicas": 2}}));
@@ -276,7 +304,7 @@ fn what_is_fixed_at_creation_does_not_change() {
             "spec.masters.storage",
             json!({"masters": {"storage": {"size": "10Gi", "storageClassName": "x"}}}),
         ),
-        ("spec.chunkservers.storage", json!({"chunkservers": {"storage": {"size": "1Gi"}}})),
+        ("spec.chunkservers.storage", json!({"chunkservers": {"storage": {"size": "2Gi"}}})),
         ("spec.chunkservers.domains", json!({"chunkservers": {"domains": [{"name": "a"}]}})),
         (
             "spec.chunkservers.domains",
@@ -290,6 +318,7 @@ fn what_is_fixed_at_creation_does_not_change() {
     for (field, changed) in changes {
         let text = change_refused(json!({}), changed.clone());
         assert!(text.starts_with(field) && text.contains("cannot be changed"), "{text}");
+        assert!(text.contains("status.initialized") && text.contains("delete it"), "{text}");
         change_refused(changed.clone(), json!({}));
         change_taken(changed.clone(), changed);
     }

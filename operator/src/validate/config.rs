@@ -125,6 +125,11 @@ fn plain_chunkserver(masters: String) -> ChunkserverConfig {
     ChunkserverConfig::new(place::DATA_DIR.to_owned(), net, vec![masters])
 }
 
+/// What a chunkserver keeps free that is not told otherwise.
+pub(crate) fn plain_reserve() -> ByteSize {
+    plain_chunkserver(String::new()).reserve
+}
+
 fn listening(port: u16, http_port: u16) -> ListenConfig {
     let everywhere = |port| format!("0.0.0.0:{port}");
     ListenConfig { listen: everywhere(port), http_listen: everywhere(http_port), advertise: None }

@@ -22,6 +22,7 @@ use crate::crd::{GfsCluster, PullPolicy};
 pub use cluster::{ValidatedCluster, ValidatedNetworkPolicy, ValidatedServer};
 pub use component::Component;
 pub use config::RenderedConfig;
+pub(crate) use config::plain_reserve;
 pub use domains::ValidatedDomain;
 pub use image::ValidatedImage;
 pub use names::{DOMAIN_LABEL, GROUP_LABEL};
