@@ -113,7 +113,7 @@ pub async fn write(ctx: &Context, live: &mut LiveCluster, status: GfsClusterStat
 /// Writes down, at once, that the cluster is formatted: from here on a blank master is lost data.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn remember(ctx: &Context, live: &mut LiveCluster, cluster_uid: &str) -> Result<()> {
     let status = GfsClusterStatus {
         initialized: true,

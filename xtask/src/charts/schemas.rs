@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-/// How kubeconform finds the schema of a kind, for a folder that [`write`] filled.
+/// How kubeconform finds the schema of a kind, for a folder that [`write()`] filled.
 pub(crate) const FILE_TEMPLATE: &str = "{{.ResourceKind}}_{{.Group}}_{{.ResourceAPIVersion}}.json";
 
 /// Writes a file for each kind that Kubernetes or we have; says how many.

@@ -23,16 +23,15 @@ pub(super) async fn run(shared: Shared, client: usize, number: usize) {
         match random.below(20) {
             0 => sync(&shared, &file, client, number).await,
             1..=12 => write(&shared, &file, client, (number, region)).await,
-            _ => match read(&shared, &file, (number, region)).await {
-                Some(read) => {
+            _ => {
+                if let Some(read) = read(&shared, &file, (number, region)).await {
                     shared.done(client, DOES[1]);
                     if read.verdict != Bytes::Good {
                         let why = told(&shared, &connected, &read).await;
                         return shared.violation(format!("READ-6: its own writer reads {why}"));
                     }
                 }
-                None => {}
-            },
+            }
         }
         rest(&mut random, 250).await;
     }
@@ -112,10 +111,9 @@ pub(crate) async fn read(shared: &Shared, file: &File, of: (usize, u64)) -> Opti
     // The power may have failed while it was read.
     let known = if now.torn { now.clone() } else { known };
     let tag = tag(of.0, of.1, shared.chunk_bytes);
-    let judged = parts(of.1, shared.chunk_bytes).into_iter().map(|(_, _, part)| {
-        let verdict = known.judge(tag, &part, &bytes[part.clone()], now.begun);
-        verdict
-    });
+    let judged = parts(of.1, shared.chunk_bytes)
+        .into_iter()
+        .map(|(_, _, part)| known.judge(tag, &part, &bytes[part.clone()], now.begun));
     let verdict = judged.fold(Bytes::Good, |worst, next| match (worst, next) {
         (Bytes::Foreign, _) | (_, Bytes::Foreign) => Bytes::Foreign,
         (Bytes::Good, other) | (other, _) => other,
