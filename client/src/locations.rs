@@ -25,6 +25,9 @@ pub(crate) struct Locations {
     acknowledged: BTreeMap<(FileId, ChunkIndex), ChunkVersion>,
 }
 
+/// The end of a lease that was refused.
+const OVER: Instant = Instant { nanos: 0 };
+
 #[derive(Debug, Clone)]
 struct Remembered<T> {
     what: T,
@@ -115,10 +118,12 @@ impl Locations {
         self.chunks.insert((file, grant.index), Remembered { what, until });
     }
 
-    /// A mutation under this lease succeeded: the primary extends it while it is in use.
+    /// A mutation under this lease succeeded: the primary extends it while it is in use. One that was refused stays so, also when an answer
+    /// to an earlier mutation is late.
     pub(crate) fn lease_used(&mut self, now: Instant, file: FileId, grant: &LeaseGrant) {
         if let Some(known) = self.leases.get_mut(&(file, grant.index))
             && known.what.version == grant.version
+            && known.until != OVER
         {
             known.until = now + DurationMs(grant.left_ms);
         }
@@ -132,7 +137,7 @@ impl Locations {
         if let Some(known) = self.leases.get_mut(&key)
             && known.what.version <= version
         {
-            known.until = Instant { nanos: 0 };
+            known.until = OVER;
         }
         let old = |known: &Remembered<Option<ChunkLocation>>| {
             known.what.as_ref().is_none_or(|chunk| chunk.version <= version)
@@ -254,6 +259,15 @@ mod tests {
         cache.lease_used(ms(90), FILE, &grant);
         assert!(cache.last_lease(ms(189), FILE).is_some());
         assert_eq!(cache.last_lease(ms(190), FILE), None);
+    }
+
+    #[test]
+    fn a_refused_lease_does_not_come_back_with_a_late_answer() {
+        let mut cache = Locations::default();
+        cache.granted(ms(0), FILE, &grant(5));
+        cache.refused(FILE, ChunkIndex(0), ChunkVersion(5));
+        cache.lease_used(ms(1), FILE, &grant(5));
+        assert_eq!(cache.lease(ms(2), FILE, ChunkIndex(0)), None);
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl LiveCluster {
 fn readable(status: &Value) -> Result<GfsClusterStatus> {
     let refused = |field: &str, value: &Value| Error::Status(format!("status.{field} is {value}"));
     let initialized = match status.get("initialized") {
-        None if status.is_object() => false,
+        // A cluster that has a uid was formatted, whatever else is missing.
+        None if status.is_object() && status.get("clusterUid").is_none_or(Value::is_null) => false,
         None => return Err(Error::Status(format!("status, with initialized, is {status}"))),
         Some(value) => value.as_bool().ok_or_else(|| refused("initialized", value))?,
     };

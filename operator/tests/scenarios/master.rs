@@ -140,6 +140,20 @@ async fn a_status_that_cannot_be_read_is_no_cluster_that_was_never_formatted() {
 }
 
 #[tokio::test]
+async fn a_status_with_a_uid_and_without_initialized_is_of_a_formatted_cluster() {
+    let (world, ctx) = installed(json!({})).await;
+    world.lose_volume(MASTER);
+    world.turn();
+    world.state().change("gfsclusters", NAME, |cluster| {
+        let status = cluster["status"].as_object_mut().expect("a status");
+        assert!(status.remove("initialized").is_some());
+    });
+    let error = one_pass(&ctx).await.unwrap_err();
+    assert!(error.to_string().contains("initialized"), "{error}");
+    assert_eq!(world.state().formatted, 1);
+}
+
+#[tokio::test]
 async fn what_is_unreadable_beside_it_does_not_make_a_cluster_unformatted() {
     let (world, ctx) = installed(json!({})).await;
     world.lose_volume(MASTER);

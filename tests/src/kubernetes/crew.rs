@@ -1,6 +1,6 @@
 //! A crew in a pod: it uses a cluster while things break, and says afterwards whether all it was told is true.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -10,7 +10,8 @@ use super::gfs_cluster::GfsCluster;
 use super::toolbox::{LOAD, Toolbox, client_pod};
 
 /// A test of a crew that did less says nothing.
-pub const APPENDS_MIN: u64 = 50;
+const DONE_MIN: [(&str, u64); 5] =
+    [("appends", 50), ("changes", 10), ("contended", 10), ("overwrites", 10), ("reads", 10)];
 const WORKS_WITHIN: Duration = Duration::from_secs(60);
 /// All replicas are equal after so much calm, and compared within it.
 const EQUAL_WITHIN_SECONDS: u64 = 120;
@@ -42,22 +43,36 @@ impl<'n> CrewPod<'n> {
             pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": node});
         }
         let crew = Self { toolbox: Toolbox::run(cluster.namespace, &pod)? };
-        until("the crew to work", WORKS_WITHIN, || {
-            let appends = crew.appends()?;
-            ensure!(appends >= APPENDS_MIN, "{appends} appends");
-            Ok(())
-        })?;
+        until("the crew to work", WORKS_WITHIN, || crew.has_done_enough())?;
         crew.silences()?;
         Ok(crew)
     }
 
-    /// Waits until every appender was told of a record that it began now or later; gives how long that took.
+    /// Waits until every appender was told of a record again, and everything else that the crew does was done, too; gives how long that took.
     ///
     /// # Errors
     /// When one was not in time, or when something was wrong.
     pub fn resumed(&self, within: Duration) -> Result<Duration> {
-        let took = self.ask(&["resumed", &within.as_secs().to_string()])?;
-        Ok(Duration::from_millis(took.as_u64().context("milliseconds")?))
+        let (begun, before) = (Instant::now(), self.counts()?);
+        self.ask(&["resumed", &within.as_secs().to_string()])?;
+        let left = within.saturating_sub(begun.elapsed());
+        until("everything the crew does", left, || self.has_grown(&before, 1))?;
+        Ok(begun.elapsed())
+    }
+
+    /// What was acknowledged so far, by what it is.
+    fn counts(&self) -> Result<Value> {
+        self.ask(&["counts"])
+    }
+
+    fn has_done_enough(&self) -> Result<()> {
+        let now = self.counts()?;
+        DONE_MIN.iter().try_for_each(|(what, least)| grown(&now, &Value::Null, what, *least))
+    }
+
+    fn has_grown(&self, before: &Value, least: u64) -> Result<()> {
+        let now = self.counts()?;
+        DONE_MIN.iter().try_for_each(|(what, _)| grown(&now, before, what, least))
     }
 
     /// Records that were acknowledged so far.
@@ -65,7 +80,7 @@ impl<'n> CrewPod<'n> {
     /// # Errors
     /// When something was wrong.
     pub fn appends(&self) -> Result<u64> {
-        self.ask(&["counts"])?["appends"].as_u64().context("a count of appends")
+        self.counts()?["appends"].as_u64().context("a count of appends")
     }
 
     /// The longest silences since this was asked last.
@@ -102,4 +117,11 @@ impl<'n> CrewPod<'n> {
         let answer = self.toolbox.exec(&[&[LOAD, "ask"], words].concat())?;
         serde_json::from_str(&answer).with_context(|| format!("an answer of the crew: {answer}"))
     }
+}
+
+fn grown(now: &Value, before: &Value, what: &str, least: u64) -> Result<()> {
+    let count = |counts: &Value| counts[what].as_u64().unwrap_or(0);
+    let (now, before) = (count(now), count(before));
+    ensure!(now >= before + least, "{what}: {now}, after {before}; {least} more are asked for");
+    Ok(())
 }

@@ -10,6 +10,7 @@ use super::testbed::Testbed;
 pub const NAMESPACE: &str = "gfs-test-operator";
 const RELEASE: &str = "gfs-operator";
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/gfs-operator");
+const SELECTOR: &str = "app.kubernetes.io/name=gfs-operator";
 const CRD: &str = "gfsclusters.gfs.rs";
 /// By this a CRD of a chart tells which release brought it.
 const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
@@ -53,23 +54,32 @@ pub fn remove_all() -> Result<()> {
 /// # Errors
 /// When the cluster does not tell.
 pub fn pods() -> Result<Vec<String>> {
-    let selector = "app.kubernetes.io/name=gfs-operator";
-    let pods = json(&["--namespace", NAMESPACE, "get", "pods", "--selector", selector])?;
+    let pods = json(&["--namespace", NAMESPACE, "get", "pods", "--selector", SELECTOR])?;
     let pods = pods["items"].as_array().context("pods")?;
     let name = |pod: &Value| Some(pod["metadata"]["name"].as_str()?.to_owned());
     Ok(pods.iter().filter_map(name).collect())
 }
 
-/// SIGKILL to all of its replicas at once.
+/// SIGKILL to all of its replicas: none ends its pass, and none gives the lease back.
 ///
 /// # Errors
-/// When there are none.
-pub fn kill() -> Result<()> {
-    let pods = pods()?;
+/// When there are none, or the machines are not ours.
+pub fn kill(testbed: &Testbed) -> Result<()> {
+    let pods = running()?;
     ensure!(!pods.is_empty(), "no operator runs");
-    let names: Vec<&str> = pods.iter().map(String::as_str).collect();
-    let how = ["delete", "pods", "--namespace", NAMESPACE, "--force", "--grace-period=0"];
-    kubectl(&[&how[..], &["--wait=false"], &names].concat()).map(drop)
+    for pod in pods {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        testbed.kill_pod(&text(&pod["spec"]["nodeName"]), &text(&pod["metadata"]["uid"]))?;
+    }
+    Ok(())
+}
+
+/// Its pods whose container runs.
+fn running() -> Result<Vec<Value>> {
+    let pods = json(&["--namespace", NAMESPACE, "get", "pods", "--selector", SELECTOR])?;
+    let pods = pods["items"].as_array().context("pods")?.iter();
+    let runs = |pod: &&Value| pod["status"]["containerStatuses"][0]["state"]["running"].is_object();
+    Ok(pods.filter(runs).cloned().collect())
 }
 
 /// The sum of a counter over its replicas and all labels.
@@ -81,6 +91,7 @@ pub fn metric(name: &str) -> Result<f64> {
     for pod in pods()? {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics");
         let text = kubectl(&["get", "--raw", &path])?;
+        ensure!(text.contains(&format!("# TYPE {name} ")), "{pod} has no metric {name}");
         let is_meant = |line: &&str| line.split(['{', ' ']).next() == Some(name);
         let values = text.lines().filter(is_meant).filter_map(|line| line.rsplit(' ').next());
         sum += values.filter_map(|value| value.parse::<f64>().ok()).sum::<f64>();

@@ -5,7 +5,7 @@
 //! | `KUBECONFIG` | the cluster |
 //! | `GFS_IMAGE` | `REPOSITORY:TAG` of the image under test, as its nodes know it |
 //! | `GFS_TEST_IMAGE` | the same image with the programs of the tests in it (`tests/kubernetes/images/tests.Containerfile`) |
-//! | `GFS_TESTBED` | a program that does `power-off NODE`, `power-on NODE`, `stop-api` and `start-api`; without it the cluster belongs to somebody else, and nothing is done to its machines |
+//! | `GFS_TESTBED` | a program that does `power-off NODE`, `power-on NODE`, `kill-pod NODE UID`, `stop-api` and `start-api`; without it the cluster belongs to somebody else, and nothing is done to its machines |
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -86,6 +86,14 @@ impl Testbed {
     /// When the testbed cannot do it.
     pub fn power_on(&self, node: &str) -> Result<()> {
         self.machine(&["power-on", node])
+    }
+
+    /// SIGKILL to all containers of a pod; nobody is told.
+    ///
+    /// # Errors
+    /// When the testbed cannot do it.
+    pub fn kill_pod(&self, node: &str, uid: &str) -> Result<()> {
+        self.machine(&["kill-pod", node, uid])
     }
 
     /// Nobody reaches the API server any more.

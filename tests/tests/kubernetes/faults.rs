@@ -68,6 +68,7 @@ fn turn_off_and_on(
     ensure!(!here.is_empty(), "nothing runs on {node}");
     let has_master = here.iter().any(|pod| pod.component == "master");
     testbed.power_off(node)?;
+    let on_again = OnAgain { testbed, node };
     until("the control plane to notice", NOTICED_WITHIN, || {
         ensure!(!is_ready(cluster.namespace, node)?, "{node} is Ready");
         Ok(())
@@ -78,7 +79,7 @@ fn turn_off_and_on(
         crew.resumed(BACK_WITHIN).context("while it was off")?;
     }
     let on = Instant::now();
-    testbed.power_on(node)?;
+    drop(on_again);
     until("the node", BACK_WITHIN, || {
         ensure!(is_ready(cluster.namespace, node)?, "{node} is not Ready");
         Ok(())
@@ -89,6 +90,20 @@ fn turn_off_and_on(
     let what = if has_master { "with the master" } else { "without the master" };
     println!("{node}, {what}, off and on: back {:.1?} after its power", on.elapsed());
     Ok(())
+}
+
+/// Turns the node on when it goes, whatever happened: the tests behind this one need it.
+struct OnAgain<'t> {
+    testbed: &'t Testbed,
+    node: &'t str,
+}
+
+impl Drop for OnAgain<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.testbed.power_on(self.node) {
+            eprintln!("{} stays off: {error:#}", self.node);
+        }
+    }
 }
 
 fn is_ready(namespace: &Namespace, node: &str) -> Result<bool> {

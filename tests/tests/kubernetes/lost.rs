@@ -26,6 +26,7 @@ pub(crate) fn a_lost_master_volume_is_reported_and_nothing_is_formatted(
     let before = volumes(&cluster)?;
     let chunkservers = chunkservers(&cluster)?;
     ensure!(before.len() == 3, "{before:?}");
+    let cluster_uid = cluster.object()?["status"]["clusterUid"].clone();
 
     namespace.kubectl(&["delete", "pvc", MASTER_VOLUME, "--wait=false"])?;
     namespace.kubectl(&["delete", "pod", "gfs-master-0", "--force", "--grace-period=0"])?;
@@ -58,9 +59,11 @@ pub(crate) fn a_lost_master_volume_is_reported_and_nothing_is_formatted(
     ensure!(object["status"]["initialized"] == true, "{}", object["status"]);
     ensure!(volumes(&cluster)? == before, "volumes of chunkservers changed");
     ensure!(self::chunkservers(&cluster)? == chunkservers, "chunkservers were made anew");
-    ensure!(!namespace.has_event("Formatted")? || formatted_once(namespace)?, "formatted again");
+    ensure!(object["status"]["clusterUid"] == cluster_uid, "{}", object["status"]);
+    ensure!(formatted_once(namespace)?, "formatted again");
     let refused = toolbox.gfs(&["--timeout", "3s", "ls", "/"]);
-    ensure!(refused.is_err(), "a fresh empty cluster: {refused:?}");
+    let why = refused.err().context("a fresh empty cluster")?;
+    ensure!(format!("{why:#}").contains("format"), "not for being blank: {why:#}");
     Ok(())
 }
 

@@ -26,9 +26,9 @@ macro_rules! cases {
 const CASES: &[Case] = cases![
     Cluster install::install_to_first_file_takes_less_than_two_minutes,
     Cluster client::a_gibibyte_goes_in_and_out_of_a_pod,
-    Cluster operator::operator_killed_in_mid_install_resumes,
+    Machines operator::operator_killed_in_mid_install_resumes,
     Cluster operator::uninstall_and_reinstall_of_the_operator_goes_unnoticed,
-    Cluster operator::an_unchanged_cluster_is_not_written,
+    Machines operator::an_unchanged_cluster_is_not_written,
     Machines faults::a_node_is_powered_off_and_on,
     Machines faults::reads_and_writes_go_on_without_the_api_server,
     Namespace faults::every_pod_deleted_one_by_one_and_all_at_once,

@@ -34,7 +34,7 @@ pub(crate) fn operator_killed_in_mid_install_resumes(namespace: &Namespace) -> R
         [("service", "gfs-masters"), ("statefulset", "gfs-master"), ("pod", "gfs-master-0")]
     {
         until(&format!("{kind} {name}"), NEXT_STEP_WITHIN, || namespace.get(kind, name))?;
-        operator::kill()?;
+        until("an operator to kill", NEXT_STEP_WITHIN, || operator::kill(Testbed::get()?))?;
     }
     cluster.ready(READY_WITHIN)?;
     let object = cluster.object()?;
@@ -83,7 +83,7 @@ pub(crate) fn an_unchanged_cluster_is_not_written(namespace: &Namespace) -> Resu
         ensure!(versions(namespace)? == before, "objects still change");
         Ok(before)
     })?;
-    operator::kill()?;
+    operator::kill(Testbed::get()?)?;
     passes_more_than(0.0)?;
     ensure!(versions(namespace)? == before, "written by the next leader: {before:#?}");
     let passes = operator::metric(PASSES)?;
