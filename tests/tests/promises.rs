@@ -158,10 +158,20 @@ fn every_example_of_the_library_runs() {
     let built = test.ancestors().nth(2).unwrap().join("examples");
     let cluster = cluster();
     // In this order: `get` and `replicas` look at what `put` left.
-    for example in ["connect", "put", "get", "replicas", "append", "namespace", "random_access"] {
+    let examples = [
+        "connect",
+        "put",
+        "get",
+        "replicas",
+        "append",
+        "namespace",
+        "random_access",
+        "store_and_read",
+    ];
+    for example in examples {
         let mut command = Command::new(built.join(example));
         ok(command.current_dir(root).env("GFS_MASTERS", &cluster.masters));
     }
     let sources = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../client/examples"));
-    assert_eq!(sources.unwrap().count(), 7, "a new example is to be run here too");
+    assert_eq!(sources.unwrap().count(), examples.len(), "a new example is to be run here too");
 }
