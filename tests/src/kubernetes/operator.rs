@@ -82,7 +82,7 @@ fn running() -> Result<Vec<Value>> {
     Ok(pods.filter(runs).cloned().collect())
 }
 
-/// The sum of a counter over its replicas and all labels.
+/// The sum of a counter over its replicas and all labels; one that never counted is not told, and 0.
 ///
 /// # Errors
 /// When a replica does not tell.
@@ -91,7 +91,6 @@ pub fn metric(name: &str) -> Result<f64> {
     for pod in pods()? {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics");
         let text = kubectl(&["get", "--raw", &path])?;
-        ensure!(text.contains(&format!("# TYPE {name} ")), "{pod} has no metric {name}");
         let is_meant = |line: &&str| line.split(['{', ' ']).next() == Some(name);
         let values = text.lines().filter(is_meant).filter_map(|line| line.rsplit(' ').next());
         sum += values.filter_map(|value| value.parse::<f64>().ok()).sum::<f64>();
