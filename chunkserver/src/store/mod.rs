@@ -7,6 +7,7 @@
 //!
 //! Blocking calls throughout. An error that [`StoreError::is_fatal`] must end the process.
 
+mod again;
 mod birth;
 mod chunk;
 mod directory;

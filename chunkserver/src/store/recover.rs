@@ -18,7 +18,7 @@ use gfs_types::region::blocks_of;
 use super::header::{Header, HeaderError};
 use super::layout::{DATA_AT, End};
 use super::redo::Redo;
-use super::{StoreConfig, StoreError, ends, table};
+use super::{StoreConfig, StoreError, again, ends, table};
 
 /// No file is changed so often: one change a nanosecond takes three centuries.
 const SEQUENCE_MAX: u64 = 1 << 63;
@@ -48,6 +48,9 @@ pub(super) fn recover(
     if !header.clean || header.suspect || header.corrupt {
         // A killed process may not have synced what is read here: a power loss must not take back a version that is reported,
         // nor a redo record that is laid over the file.
+        if again::is_needed(&header, config) {
+            again::traces(file, &header).map_err(io)?;
+        }
         file.sync_data().map_err(|source| StoreError::Fatal { handle, source })?;
     }
     if header.clean {
@@ -270,12 +273,16 @@ fn settle(
     }
     let layer = traces.layer(found);
     put_in_place(file, &layer, found).map_err(io)?;
+    if again::is_needed(&header, config) {
+        again::blocks(file, &header, found).map_err(io)?;
+    }
     file.sync_data().map_err(fatal)?;
     let end = End { seq: traces.newest_seq() + 1, ..found };
     header.sequence += 1;
     header.base = end;
     header.next = end;
     header.suspect = suspect;
+    header.boot = config.boot;
     header.committed = header.committed.min(end.length);
     let (at, bytes) = header.slot();
     file.write_all_at(&bytes, at).map_err(io)?;

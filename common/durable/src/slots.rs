@@ -95,10 +95,12 @@ impl Slots {
     pub fn open(fs: &dyn Fs, path: &Path) -> Result<Self, SlotsError> {
         let file = fs.open(path, Open::Write)?;
         let (slot, stale) = recover(&read_slots(&*file)?, path)?;
-        // The process before this one may have died between write and sync.
-        file.sync_data()?;
         let slots = Self { file, path: path.to_owned(), slot, poisoned: false };
-        if let Some(offset) = stale {
+        // The process before this one may have died between write and sync, or by a sync that failed: then what is read here is in the
+        // kernel's memory only, and no later sync would bring it to the disk. The copy that is not the newest goes first: one is
+        // always whole.
+        let order = if stale == Some(OFFSETS[0]) { OFFSETS } else { [OFFSETS[1], OFFSETS[0]] };
+        for offset in order {
             slots.put(offset)?;
         }
         Ok(slots)

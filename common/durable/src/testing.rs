@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
-use crate::fs::sim::SimFs;
+use crate::fs::sim::{Operation, SimFs};
 
 /// Random subsets tried at each crash point.
 pub(crate) const SUBSETS: u64 = 32;
@@ -28,6 +28,25 @@ pub(crate) fn every_crash<T>(
             check(disk.crash(mode), &done, &format!("off at operation {off_at}, {mode:?}"));
         }
         check(disk.kill(), &done, &format!("killed at operation {off_at}"));
+    }
+}
+
+/// Lets each sync of `work` fail in turn, at which a process ends, and gives what the next one finds to `check`, with what `work` had
+/// returned.
+pub(crate) fn every_failed_sync<T>(
+    start: &SimFs,
+    work: impl Fn(&SimFs) -> T,
+    mut check: impl FnMut(SimFs, &T, &str),
+) {
+    for nth in 0.. {
+        let disk = start.kill();
+        disk.fail_nth(Operation::Sync, nth);
+        disk.end_at_failure();
+        let done = work(&disk);
+        if disk.failures() == 0 {
+            break;
+        }
+        check(disk.kill(), &done, &format!("sync {nth} failed"));
     }
 }
 

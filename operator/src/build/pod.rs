@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapVolumeSource, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec,
+    Affinity, ConfigMapVolumeSource, LocalObjectReference, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec,
     PodTemplateSpec, SeccompProfile, TopologySpreadConstraint, Volume, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -52,8 +52,15 @@ fn spec(cluster: &ValidatedCluster, server: &Server<'_>) -> PodSpec {
         priority_class_name: scheduling.priority_class_name.clone(),
         affinity: Some(apart(cluster, server)),
         topology_spread_constraints: Some(vec![even(cluster, server)]),
+        image_pull_secrets: pull_secrets(cluster),
         ..PodSpec::default()
     }
+}
+
+fn pull_secrets(cluster: &ValidatedCluster) -> Option<Vec<LocalObjectReference>> {
+    let names = &cluster.validated_image().pull_secrets;
+    let of = |name: &String| LocalObjectReference { name: name.clone() };
+    (!names.is_empty()).then(|| names.iter().map(of).collect())
 }
 
 fn config_volume(server: &Server<'_>) -> Volume {

@@ -20,6 +20,7 @@ const DOMAINS: &str = "
       repository: registry.example/mirror/gfs
       digest: sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
       pullPolicy: Always
+    imagePullSecrets: [{name: mirror}]
     masters:
       storage: {size: 50Gi, storageClassName: fast}
       resources: {requests: {cpu: 1, memory: 4Gi}, limits: {memory: 4Gi}}

@@ -8,5 +8,9 @@ pub(crate) const CHUNKSERVERS_MAX: i32 = 1000;
 pub(crate) const DOMAINS_MAX: usize = 16;
 /// Characters of a domain's name.
 pub(crate) const DOMAIN_NAME_CHARACTERS_MAX: usize = 15;
+/// Most secrets for fetching images.
+pub(crate) const PULL_SECRETS_MAX: usize = 8;
+/// Characters of the name of an object of Kubernetes.
+pub(crate) const OBJECT_NAME_CHARACTERS_MAX: usize = 253;
 /// Largest weight of a domain.
 pub(crate) const WEIGHT_MAX: i32 = 100;

@@ -20,6 +20,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,10 @@ pub struct GfsClusterSpec {
     /// The program that runs; the operator's own image when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
+    /// Secrets of its namespace with which nodes fetch the image, where its registry asks who they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::pull_secrets")]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
     /// The primary master: it keeps the namespace.
     #[serde(default)]
     pub masters: MastersSpec,

@@ -2,6 +2,8 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::limits;
+
 const LABELS_MAX: u32 = 16;
 const LABEL_VALUE_CHARACTERS_MAX: u32 = 63;
 const LABEL_KEY_CHARACTERS_MAX: u32 = 317;
@@ -42,6 +44,26 @@ pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
                 "value": { "type": "string", "maxLength": LABEL_VALUE_CHARACTERS_MAX },
                 "effect": { "type": "string", "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"] },
                 "tolerationSeconds": { "type": "integer", "format": "int64" },
+            },
+        },
+    })
+}
+
+/// Secrets with which nodes fetch images.
+pub(super) fn pull_secrets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": limits::PULL_SECRETS_MAX,
+        "x-kubernetes-list-type": "atomic",
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {
+                    "type": "string",
+                    "maxLength": limits::OBJECT_NAME_CHARACTERS_MAX,
+                    "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+                },
             },
         },
     })

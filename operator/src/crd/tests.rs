@@ -91,6 +91,7 @@ fn the_api_server_fills_in_what_the_code_takes_for_left_out() {
 fn a_full_manifest_goes_through_the_code_and_back() {
     let spec = json!({
         "image": {"repository": "r", "tag": "t", "pullPolicy": "Never"},
+        "imagePullSecrets": [{"name": "registry"}],
         "masters": {
             "storage": {"size": "10Gi", "storageClassName": "fast"},
             "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi"}},

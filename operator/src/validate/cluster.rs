@@ -97,6 +97,7 @@ pub(super) fn validate(
     // Without `..`: a new field is either looked at here, or this does not compile.
     let GfsClusterSpec {
         image,
+        image_pull_secrets,
         masters,
         shadows,
         chunkservers,
@@ -114,7 +115,7 @@ pub(super) fn validate(
     check_counts(shadows, chunkservers, *factor, &mut problems);
     check_deletion(*deletion_policy, deletion_confirmation.as_deref(), &mut problems);
     let validated = ValidatedCluster {
-        image: image::validate(image.as_ref(), defaults, &mut problems),
+        image: image::validate(image.as_ref(), image_pull_secrets, defaults, &mut problems),
         master: master(masters, &wide, &mut problems),
         chunkserver: chunkserver(chunkservers, masters_address, &mut problems),
         domains: domains::validate(chunkservers, &mut problems),

@@ -1,7 +1,10 @@
 //! Which image a cluster runs.
 
+use k8s_openapi::api::core::v1::LocalObjectReference;
+
 use super::Defaults;
 use super::problem::Problems;
+use crate::crd::limits::{OBJECT_NAME_CHARACTERS_MAX, PULL_SECRETS_MAX};
 use crate::crd::{Image, PullPolicy};
 
 /// Characters of the value of a label.
@@ -12,6 +15,8 @@ const LABEL_CHARACTERS_MAX: usize = 63;
 pub struct ValidatedImage {
     /// As a container names it: `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
     pub(crate) reference: String,
+    /// Names of the secrets with which nodes fetch it.
+    pub(crate) pull_secrets: Vec<String>,
     /// When nodes fetch it.
     pub(crate) pull_policy: PullPolicy,
     /// Its tag, or the beginning of its digest: the value of the label `app.kubernetes.io/version`.
@@ -20,6 +25,7 @@ pub struct ValidatedImage {
 
 pub(super) fn validate(
     image: Option<&Image>,
+    pull_secrets: &[LocalObjectReference],
     defaults: &Defaults,
     problems: &mut Problems,
 ) -> ValidatedImage {
@@ -33,7 +39,23 @@ pub(super) fn validate(
             "the operator was started without GFS_IMAGE, so it must be named here",
         );
     }
-    ValidatedImage { version: version(&reference), reference, pull_policy }
+    let pull_secrets = names(pull_secrets, problems);
+    ValidatedImage { version: version(&reference), reference, pull_secrets, pull_policy }
+}
+
+fn names(secrets: &[LocalObjectReference], problems: &mut Problems) -> Vec<String> {
+    if secrets.len() > PULL_SECRETS_MAX {
+        problems.add("spec.imagePullSecrets", format!("at most {PULL_SECRETS_MAX} secrets"));
+    }
+    for LocalObjectReference { name } in secrets {
+        if name.is_empty() || name.len() > OBJECT_NAME_CHARACTERS_MAX {
+            problems.add(
+                "spec.imagePullSecrets",
+                format!("`{name}` is no name of a secret: write it as [{{name: registry}}]"),
+            );
+        }
+    }
+    secrets.iter().map(|secret| secret.name.clone()).collect()
 }
 
 fn reference(image: &Image, problems: &mut Problems) -> String {

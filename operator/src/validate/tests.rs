@@ -212,6 +212,14 @@ fn an_image_is_the_manifests_or_the_operators() {
     let problems = validate(&manifest(""), &nothing).expect_err("no image");
     assert_eq!(problems[0].field, "spec.image");
     assert!(problems[0].message.contains("GFS_IMAGE"), "{}", problems[0]);
+    let secrets = |names: &[&str]| {
+        let all: Vec<_> = names.iter().map(|name| format!("{{name: '{name}'}}")).collect();
+        format!("{{imagePullSecrets: [{}]}}", all.join(", "))
+    };
+    assert_eq!(validated(&secrets(&["a", "b"])).validated_image().pull_secrets, ["a", "b"]);
+    validated(&secrets(&["a"; 8]));
+    assert_refused(&secrets(&["a"; 9]), "spec.imagePullSecrets", "at most 8");
+    assert_refused(&secrets(&[""]), "spec.imagePullSecrets", "no name");
     assert_refused("{image: {repository: 'r@x', tag: t}}", "spec.image.repository", "r@x");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 use serde_json::{Deserializer, Value};
 
@@ -62,6 +62,8 @@ impl Watch {
     /// # Errors
     /// When the watch was not well.
     pub fn end(mut self) -> Result<Vec<Event>> {
+        let ended = self.kubectl.try_wait()?;
+        ensure!(ended.is_none(), "the watch ended before it should: {ended:?}");
         self.kubectl.kill()?;
         let reader = self.reader.take().context("there until the end")?;
         reader.join().map_err(|_| anyhow!("the reader of the watch panicked"))?

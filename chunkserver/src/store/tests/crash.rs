@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gfs_durable::fs::sim::{CrashMode, SimFs};
+use gfs_durable::fs::sim::{CrashMode, Operation, SimFs};
 
 use super::model::{CHUNK_BYTES, Op, config};
 use super::tear::TearFs;
@@ -230,6 +230,37 @@ fn a_power_loss_takes_nothing_that_was_synced_and_shows_nothing_torn() {
     let tally = Tally::default();
     (1..=LENGTH).for_each(|length| lose_power(&tally, length));
     tally.tell("power losses", 100_000);
+}
+
+/// Lets each sync of the last step fail in turn, at which the process ends.
+fn fail_syncs(tally: &Tally, before: &Before, ops: &[Op]) {
+    let (last, first) = ops.split_last().expect("a sequence is not empty");
+    for nth in 0.. {
+        let (disk, mut world) = prepare(nth, before);
+        assert!(world.run(first), "the disk is not off yet");
+        disk.fail_nth(Operation::Sync, nth);
+        disk.end_at_failure();
+        if world.act(*last) {
+            break;
+        }
+        let what = format!("{:?} {ops:?}, sync {nth} failed", before.ops);
+        let (next, allowed) = (disk.kill(), world.after_kill());
+        let found = allowed.check(next.clone()).unwrap_or_else(|why| panic!("{what}: {why}"));
+        let read = World::next(next.clone(), &allowed, found);
+        let what = format!("{what}, and what was read then was lost");
+        tally.check(&next.crash(CrashMode::Nothing), &read.after_loss(), &what);
+        tally.check_and_go_on(&disk.kill(), &allowed, &what);
+    }
+}
+
+/// The kernel has what the disk has not: what the next process reads is on the disk before it tells of it.
+#[test]
+fn what_is_read_after_a_failed_sync_is_durable() {
+    let tally = Tally::default();
+    for before in BEFORE {
+        (1..=LENGTH).flat_map(sequences).for_each(|ops| fail_syncs(&tally, &before, &ops));
+    }
+    tally.tell("failed syncs", 1_000);
 }
 
 fn crash_recovery(tally: &Tally, length: usize) {

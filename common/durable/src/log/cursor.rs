@@ -17,6 +17,8 @@ pub(super) struct Place {
     pub(super) epoch: u64,
     /// The highest durable mark so far.
     pub(super) committed: u64,
+    /// Where the first frame begins that no mark shows to have been durable.
+    pub(super) unproven: usize,
 }
 
 impl Place {
@@ -28,6 +30,7 @@ impl Place {
             previous_crc: seed,
             epoch: header.epoch,
             committed: header.first - 1,
+            unproven: HEADER_BYTES,
         }
     }
 
@@ -48,12 +51,15 @@ impl Place {
             FrameKind::Record => self.next.checked_add(1)?,
             FrameKind::Mark => self.next,
         };
+        // A flush covers all that was written, so the first frame behind it proves all before itself.
+        let proves_all = frame.head.committed > self.committed && frame.head.committed + 1 == self.next;
         Some(Self {
             offset: self.offset + frame_bytes(frame.payload.len()),
             next,
             previous_crc: frame.crc,
             epoch: frame.head.epoch,
             committed: self.committed.max(frame.head.committed),
+            unproven: if proves_all { self.offset } else { self.unproven },
         })
     }
 }

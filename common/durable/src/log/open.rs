@@ -71,7 +71,7 @@ impl Log {
         let (segment, place) = scan.all(&firsts, visitor)?;
         settle(dir, &segment, &place, expected)?;
         atomic::remove_leftovers(&*fs, dir)?;
-        // The process before this one may have died between its writes and its syncs.
+        write_again(&segment, &place)?;
         segment.file.sync_data()?;
         fs.sync_dir(dir)?;
         let preparer = Preparer::new(fs.clone(), dir, options.segment_bytes);
@@ -214,6 +214,13 @@ fn settle(
         }
         End::Rot(proof) => Err(damaged(&segment.path, place, proof)),
     }
+}
+
+/// The process before this one may have died between its writes and its syncs, or by a sync that failed: then the kernel has the
+/// frames, the disk has not, and no later sync would bring them there.
+fn write_again(segment: &Loaded, place: &Place) -> std::io::Result<()> {
+    let unproven = &segment.bytes[place.unproven..place.offset];
+    segment.file.write_all_at(unproven, place.unproven as u64)
 }
 
 /// Writes zeros from `start` to `end`.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fs::sim::{CrashMode, Operation, SimFs};
-use crate::testing::{SUBSETS, every_crash, on_both};
+use crate::testing::{SUBSETS, every_crash, every_failed_sync, on_both};
 
 const PATH: &str = "/promise";
 
@@ -103,6 +103,19 @@ fn after_a_failed_sync_nothing_more_is_taken() {
     disk.fail_nth(Operation::Sync, 0);
     assert!(matches!(slots.write(b"new"), Err(SlotsError::Io(_))));
     assert!(matches!(slots.write(b"new"), Err(SlotsError::Poisoned { .. })));
+}
+
+#[test]
+fn what_is_read_after_a_failed_sync_is_durable() {
+    let work = |disk: &SimFs| {
+        let mut slots = open(disk).ok()?;
+        slots.write(b"new").ok()
+    };
+    every_failed_sync(&made(b"old"), work, |disk, _, context| {
+        let found = open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let kept = open(&disk.crash(CrashMode::Nothing)).expect("it was opened before");
+        assert_eq!(kept.value(), found.value(), "{context}");
+    });
 }
 
 #[test]

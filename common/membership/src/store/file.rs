@@ -71,6 +71,7 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct FileStore {
     fs: Arc<dyn Fs>,
+    dir: PathBuf,
     path: PathBuf,
     /// One change at a time.
     turn: Mutex<()>,
@@ -113,14 +114,21 @@ impl FileStore {
     pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, OpenError> {
         let lock_path = dir.join(LOCK_NAME);
         let lock = fs.try_lock(&lock_path)?.ok_or(OpenError::InUse { path: lock_path })?;
-        let store = Self { fs, path: dir.join(FILE_NAME), turn: Mutex::new(()), _lock: lock };
-        store.load()?;
+        let (dir, path) = (dir.to_owned(), dir.join(FILE_NAME));
+        let store = Self { fs, dir, path, turn: Mutex::new(()), _lock: lock };
+        store.load_durable()?;
         Ok(store)
     }
 
     /// A panic elsewhere leaves nothing half done: the file is replaced whole.
     fn take_turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A kill, or a sync that failed, may have left the name of the record in the kernel's memory only: nobody acts on what could go away.
+    fn load_durable(&self) -> Result<Option<ConfigRecord>, OpenError> {
+        self.fs.sync_dir(&self.dir)?;
+        self.load()
     }
 
     fn load(&self) -> Result<Option<ConfigRecord>, OpenError> {
@@ -142,7 +150,7 @@ impl FileStore {
 impl Store for FileStore {
     fn read(&self) -> Result<(Option<ConfigRecord>, Token), StoreError> {
         let _turn = self.take_turn();
-        let stored = self.load().map_err(|error| StoreError::Unusable(error.into()))?;
+        let stored = self.load_durable().map_err(|error| StoreError::Unusable(error.into()))?;
         let token = Self::token(stored.as_ref());
         Ok((stored, token))
     }

@@ -254,27 +254,33 @@ impl Disk {
         self.now.names.values().map(|inode| self.file_bytes(*inode)).sum()
     }
 
-    /// Syncs a file; with `keep` false the disk loses what it was given, as on a failed sync.
-    pub(super) fn sync_file(&mut self, inode: Inode, keep: bool) {
-        self.settle(|change| change.is_of_file(inode), keep);
+    /// Syncs a file.
+    pub(super) fn sync_file(&mut self, inode: Inode) {
+        self.settle(|change| change.is_of_file(inode));
+    }
+
+    /// A sync of a file that fails: the kernel calls its pages clean, and the disk has not got them.
+    pub(super) fn lose_file(&mut self, inode: Inode) {
+        let lost = |change: &Change| matches!(change, Change::Write { inode: of, .. } if *of == inode);
+        self.pending.retain(|change| !lost(change));
     }
 
     /// Syncs the names of a directory.
-    pub(super) fn sync_dir(&mut self, path: &Path, keep: bool) -> io::Result<()> {
+    pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
         let dir = normal(path);
         if !self.dirs.contains(&dir) {
             return Err(ErrorKind::NotFound.into());
         }
-        self.settle(|change| change.is_of_dir(&dir), keep);
+        self.settle(|change| change.is_of_dir(&dir));
         Ok(())
     }
 
-    fn settle(&mut self, settles: impl Fn(&Change) -> bool, keep: bool) {
+    fn settle(&mut self, settles: impl Fn(&Change) -> bool) {
         for change in std::mem::take(&mut self.pending) {
-            if !settles(&change) {
-                self.pending.push(change);
-            } else if keep {
+            if settles(&change) {
                 self.durable.apply(&change);
+            } else {
+                self.pending.push(change);
             }
         }
     }

@@ -58,8 +58,12 @@ impl SimFile {
     fn sync(&self) -> io::Result<()> {
         let sync = |machine: &mut Machine| {
             let fails = machine.planned_failure(Operation::Sync);
-            machine.disk.sync_file(self.inode, !fails);
-            if fails { Err(eio()) } else { Ok(()) }
+            if fails {
+                machine.disk.lose_file(self.inode);
+                return Err(eio());
+            }
+            machine.disk.sync_file(self.inode);
+            Ok(())
         };
         self.fs.change(Operation::Sync, sync).map_err(named("sync", &self.path))
     }

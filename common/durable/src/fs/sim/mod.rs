@@ -54,6 +54,8 @@ struct Machine {
     operations: u64,
     /// The operation from which on the machine is off.
     off_at: Option<u64>,
+    /// Off from the first failure on.
+    ends_at_failure: bool,
     short_reads: bool,
     capacity_bytes: u64,
     counts: BTreeMap<Operation, u64>,
@@ -76,6 +78,7 @@ impl SimFs {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             operations: 0,
             off_at: None,
+            ends_at_failure: false,
             short_reads: false,
             capacity_bytes: CAPACITY_BYTES,
             counts: BTreeMap::new(),
@@ -101,8 +104,15 @@ impl SimFs {
         self.machine().off_at = Some(operation);
     }
 
+    /// After a planned failure everything fails, as for a process that ends by it; the next one has [`SimFs::kill`].
+    pub fn end_at_failure(&self) {
+        self.machine().ends_at_failure = true;
+    }
+
     /// Lets the `nth` operation of this sort fail with an I/O error, counted from now, from 0. A
-    /// failed write may have written a part; a failed sync has lost what it should have synced.
+    /// failed write may have written a part. A failed sync of a file has lost the bytes that it should have synced: they are read as if
+    /// nothing had happened, and no later sync brings them to the disk. Names and lengths stand in a journal: a failed sync leaves them to
+    /// the next one.
     pub fn fail_nth(&self, operation: Operation, nth: u64) {
         let mut machine = self.machine();
         let now = machine.counts.get(&operation).copied().unwrap_or(0);
@@ -203,6 +213,9 @@ impl Machine {
         let failing = self.failing.contains(&(operation, *count));
         *count += 1;
         self.failures += u64::from(failing);
+        if failing && self.ends_at_failure {
+            self.off_at = Some(self.operations);
+        }
         failing
     }
 
@@ -246,8 +259,7 @@ impl Fs for SimFs {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.change(Operation::Sync, |machine| {
             let fails = machine.planned_failure(Operation::Sync);
-            machine.disk.sync_dir(path, !fails)?;
-            if fails { Err(eio()) } else { Ok(()) }
+            if fails { Err(eio()) } else { machine.disk.sync_dir(path) }
         })
         .map_err(named("sync directory", path))
     }

@@ -2,7 +2,7 @@
 //! appended, and a recovery that is crashed itself changes nothing of this.
 
 use super::*;
-use crate::testing::{SUBSETS, every_crash};
+use crate::testing::{SUBSETS, every_crash, every_failed_sync};
 
 const DIR: &str = "/log";
 
@@ -159,6 +159,22 @@ fn crash_everywhere(steps: &[Step]) {
         every_crash(&start, SUBSETS, work, |disk, model, context| {
             check_with_crashed_recovery(disk, model, &format!("{steps:?}, {context}"));
         });
+    }
+}
+
+/// What a sync that failed left in the kernel's memory only is on the disk before anybody is told of it.
+#[test]
+fn rec_1_what_is_delivered_after_a_failed_sync_is_durable() {
+    for first in STEPS {
+        for second in STEPS {
+            for (start, model) in starts() {
+                let steps = [first, second, Step::Mark];
+                let work = |disk: &SimFs| run(disk, model.clone(), &steps);
+                every_failed_sync(&start, work, |disk, model, context| {
+                    check(&disk, model, 1, &format!("{steps:?}, {context}"));
+                });
+            }
+        }
     }
 }
 

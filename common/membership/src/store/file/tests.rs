@@ -105,6 +105,22 @@ fn a_failing_disk_leaves_the_outcome_unknown_and_one_of_both_records() {
 }
 
 #[test]
+fn what_is_read_after_a_failing_sync_survives_every_power_loss() {
+    for nth in 0..2 {
+        let fs = disk();
+        let (store, token) = with_first(&fs);
+        fs.fail_nth(Operation::Sync, nth);
+        assert!(matches!(store.compare_and_swap(&token, &promoted()).unwrap(), Swap::Unknown(_)));
+        drop(store);
+        let (read, _) = open(&fs).unwrap().read().unwrap();
+        for mode in fs.crash_modes(8) {
+            let (kept, _) = open(&fs.crash(mode)).unwrap().read().unwrap();
+            assert_eq!(kept, read, "{mode:?}");
+        }
+    }
+}
+
+#[test]
 fn what_was_swapped_survives_every_power_loss() {
     let fs = disk();
     let (_store, _) = with_first(&fs);
