@@ -270,13 +270,14 @@ impl Disk {
     }
 
     fn settle(&mut self, settles: impl Fn(&Change) -> bool, keep: bool) {
-        for change in std::mem::take(&mut self.pending) {
-            if !settles(&change) {
-                self.pending.push(change);
-            } else if keep {
-                self.durable.apply(&change);
+        let durable = &mut self.durable;
+        self.pending.retain(|change| {
+            let settled = settles(change);
+            if settled && keep {
+                durable.apply(change);
             }
-        }
+            !settled
+        });
     }
 
     pub(super) fn flip(&mut self, inode: Inode, offset: u64, mask: u8) -> io::Result<()> {
