@@ -39,7 +39,7 @@ struct Arguments {
 enum Task {
     /// Run everything that must pass before a change lands; CI runs exactly this
     #[command(after_help = "Examples:\n  cargo xtask test                 everything\n  \
-        cargo xtask test --fast          without deny, docs, cluster, kubernetes, readme\n  \
+        cargo xtask test --fast          without charts, deny, docs, sim, cluster, kubernetes, readme\n  \
         cargo xtask test --only clippy   one step\n  \
         cargo xtask test --list          the steps, and what each does")]
     Test(test::Options),
@@ -57,9 +57,10 @@ enum Task {
         after_help = "Examples:\n  cargo xtask sim --seeds 2000                 two thousand worlds, a minute each in them\n  \
         cargo xtask sim --seeds 500 --first-seed 9000   others\n  \
         cargo xtask sim --seed 51 --trace            what happens in one\n  \
-        cargo xtask sim --seed 51 --shrink           how little of it still fails, if it fails\n\n\
-        A line tells of each violation with its seed; the last lines are the sum. It ends with 1 if there was one, or if\n\
-        in 80 seeds or more some kind of fault never came."
+        cargo xtask sim --seed 51 --shrink           how little of it still fails, if it fails\n  \
+        cargo xtask sim --scenario tests/sim/scenarios/left-behind.yaml   worlds that once showed something\n\n\
+        As many run at once as there are cores. A line tells of each violation with its seed; the last line is the sum. It\n\
+        ends with 1 if there was one, or if in 200 seeds or more some kind of fault or some rare path hardly ever came."
     )]
     Sim(sim::Options),
     /// Put mistakes into the simulated cluster, one at a time: some seed must notice each of them

@@ -4,6 +4,7 @@ mod charts;
 mod deny;
 mod kubernetes;
 mod report;
+mod sim;
 mod steps;
 pub(crate) mod tools;
 
@@ -27,7 +28,7 @@ pub(crate) struct Options {
     /// Name the steps and what each does, and run none
     #[arg(long)]
     list: bool,
-    /// Skip the slow steps: charts, deny, docs, cluster, kubernetes and readme
+    /// Skip the slow steps: charts, deny, docs, sim, cluster, kubernetes and readme
     #[arg(long, conflicts_with = "only")]
     fast: bool,
 }

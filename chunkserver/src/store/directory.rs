@@ -133,6 +133,12 @@ impl Store {
         synced.map_err(|source| StoreError::Fatal { handle, source })
     }
 
+    /// All replicas that there are, whatever they are like.
+    #[must_use]
+    pub fn handles(&self) -> Vec<ChunkHandle> {
+        self.chunks.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
     /// What a replica is now.
     ///
     /// # Errors

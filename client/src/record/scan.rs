@@ -18,6 +18,9 @@ pub struct Scanner {
     held: BytesMut,
 }
 
+/// Bytes that are searched at once.
+const LOOK_BYTES: usize = 128;
+
 /// What a look at one place finds.
 enum Look {
     Frame(Record, usize),
@@ -86,8 +89,14 @@ impl Scanner {
             let known = MAGIC.len().min(rest.len() - from);
             rest[*from..from + known] == MAGIC[..known]
         };
-        let firsts = rest.iter().enumerate().filter(|(_, byte)| **byte == MAGIC[0]);
-        at + firsts.map(|(from, _)| from).find(begins).unwrap_or(rest.len())
+        // Padding and raw records have no end: `contains` looks at many bytes at once.
+        let parts = rest.chunks(LOOK_BYTES).enumerate();
+        let parts = parts.filter(|(_, part)| part.contains(&MAGIC[0]));
+        let firsts = parts.flat_map(|(index, part)| {
+            let firsts = part.iter().enumerate().filter(|(_, byte)| **byte == MAGIC[0]);
+            firsts.map(move |(from, _)| index * LOOK_BYTES + from)
+        });
+        at + firsts.into_iter().find(begins).unwrap_or(rest.len())
     }
 
     /// A record never straddles chunks (§3.3), so what would is none.

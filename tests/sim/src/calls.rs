@@ -99,10 +99,9 @@ impl World {
         let Some(to) = self.server_of(chunkserver) else { return };
         let from =
             Peer { chunkserver: ServerUid(0xf000 + client as u128), session: ProcessSession(0) };
+        self.note(format_args!("client-{client} asks server-{to}: {request:?}"));
         let ask = Some(Ask { target, request, payload, checksums });
         let asker = Asker::Client(client, reply);
-        let what = format!("{:?}", ask.as_ref().map(|ask| &ask.request));
-        self.note(format_args!("client-{client} asks server-{to}: {what}"));
         self.call(Call {
             asker,
             from,

@@ -1,14 +1,14 @@
 //! What goes wrong, and how it is mended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gfs_durable::fs::sim::CrashMode;
 use gfs_types::ids::ChunkHandle;
 
 use crate::agenda::{MS, Micros, SECOND};
 use crate::net::Who;
+use crate::plan::{Plan, Planned};
 use crate::random::Random;
-use crate::shrink::Cut;
 use crate::swarm::Fault;
 use crate::world::{Event, World};
 
@@ -28,8 +28,13 @@ pub(crate) struct Weather {
     /// Of the fault that is drawn: each has a generator of its own, so that one that is left out shifts no other.
     pub(crate) random: Random,
     /// Of that one.
-    pub(crate) number: u64,
+    number: u64,
     left_out: BTreeSet<u64>,
+    /// What is still to come, where it is written down.
+    script: Option<VecDeque<Planned>>,
+    began: Micros,
+    /// All that came.
+    pub(crate) happened: Vec<Planned>,
     calm: bool,
     /// The master loses power when its log has something to sync, before it is synced: most of its time it has not.
     at_flush: Option<(Micros, CrashMode)>,
@@ -47,13 +52,17 @@ pub(crate) struct Weather {
 }
 
 impl Weather {
-    pub(crate) fn new(seed: u64, cut: &Cut) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let seed = plan.seed;
         Self {
             seed,
             times: Random::of(seed, "times of faults"),
             random: Random::of(seed, "faults"),
             number: 0,
-            left_out: cut.faults.clone(),
+            left_out: plan.cut.faults.clone(),
+            script: plan.script.clone(),
+            began: 0,
+            happened: Vec::new(),
             calm: true,
             at_flush: None,
             stopping: BTreeSet::new(),
@@ -65,11 +74,24 @@ impl Weather {
         }
     }
 
-    /// Draws the next fault; false when it is left out.
-    fn next(&mut self) -> bool {
-        self.number += 1;
-        self.random = Random::of(self.seed, &format!("fault {}", self.number));
-        !self.left_out.contains(&self.number)
+    /// The next fault, drawn or as it is written down; none when it is left out.
+    fn next(&mut self, now: Micros, kinds: &[Fault]) -> Option<Fault> {
+        let written = self.script.as_mut().and_then(VecDeque::pop_front);
+        let number = written.map_or(self.number + 1, |planned| planned.number);
+        self.number = number;
+        self.random = Random::of(self.seed, &format!("fault {number}"));
+        let kind = match written {
+            Some(planned) => {
+                self.random.next();
+                planned.kind
+            }
+            None => *self.random.pick(kinds),
+        };
+        if self.left_out.contains(&number) {
+            return None;
+        }
+        self.happened.push(Planned { number, after_us: now - self.began, kind });
+        Some(kind)
     }
 
     fn crash_mode(&mut self) -> CrashMode {
@@ -95,7 +117,7 @@ impl Weather {
 impl World {
     /// From now on things go wrong.
     pub(crate) fn faults_begin(&mut self) {
-        self.weather.calm = false;
+        (self.weather.calm, self.weather.began) = (false, self.now);
         self.net.worsen(&self.swarm);
         self.note(format_args!("the faults begin"));
         self.plan_fault();
@@ -120,19 +142,22 @@ impl World {
 
     fn plan_fault(&mut self) {
         let (least, most) = self.swarm.fault_every;
-        let at = self.now + self.weather.times.between(least, most);
-        self.agenda.enter(at, Event::Fault);
+        let at = match &self.weather.script {
+            None => Some(self.now + self.weather.times.between(least, most)),
+            Some(script) => script.front().map(|next| self.weather.began + next.after_us),
+        };
+        if let Some(at) = at {
+            self.agenda.enter(at, Event::Fault);
+        }
     }
 
     pub(crate) fn fault(&mut self) -> anyhow::Result<()> {
         if self.weather.calm {
             return Ok(());
         }
+        let fault = self.weather.next(self.now, &self.swarm.faults);
         self.plan_fault();
-        if !self.weather.next() {
-            return Ok(());
-        }
-        let fault = *self.weather.random.pick(&self.swarm.faults);
+        let Some(fault) = fault else { return Ok(()) };
         let happened = match fault {
             Fault::Kill => self.kill(),
             Fault::PowerLoss => self.lose_power()?,

@@ -20,8 +20,11 @@
 //! | `budget` | and what may? |
 //! | `load` | what do clients do, and what were they told? |
 //! | `oracle` | is what they were told so? |
+//! | `plan` | what does a run begin with? |
 //! | `run` | how does a seed go? |
+//! | `many`, `sum` | how do many, and what do they come to? |
 //! | `shrink` | what does a violation take? |
+//! | `scenario` | what once showed something? |
 //! | `marks` | what have seeds come by? |
 //! | `mutants` | do seeds notice what is wrong? |
 
@@ -32,24 +35,33 @@ mod clock;
 mod disks;
 mod faults;
 mod load;
+mod many;
 pub mod marks;
 mod master;
 pub mod mutants;
 mod net;
 mod oracle;
+mod plan;
 mod random;
 mod run;
+mod scenario;
 mod server;
 mod serving;
 mod shrink;
 mod streams;
+mod sum;
 mod swarm;
 mod trace;
 mod wire;
 mod world;
 
 pub use agenda::{MS, Micros, SECOND};
+pub use many::{cores, run_many};
 pub use net::Who;
-pub use run::{Outcome, run, run_cut};
+pub use plan::{Plan, Planned};
+pub use run::{Outcome, run, run_cut, run_plan};
+pub use scenario::Scenario;
 pub use shrink::{Cut, shrink};
+pub use sum::Sum;
 pub use swarm::{Fault, Swarm};
+pub use trace::Traced;

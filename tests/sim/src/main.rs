@@ -1,30 +1,47 @@
 //! Runs seeds, and says what they came to.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use clap::Parser;
-use gfs_sim::{Cut, Fault, MS, Outcome, SECOND, Swarm, marks, mutants, run_cut, shrink};
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use gfs_sim::{
+    Cut, Fault, MS, Outcome, Plan, SECOND, Scenario, Sum, Traced, cores, mutants, run_many,
+    run_plan, shrink,
+};
 use gfs_types::mutants::Mutant;
 
 /// The whole cluster in one process, from a seed.
 #[derive(Parser)]
 struct Arguments {
     /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first of them
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     first_seed: u64,
+    /// So many at once; as many as there are cores, unless said otherwise
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    at_once: Option<u16>,
+    /// How the sum is told
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
     /// Only this one
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// The worlds of this file instead of a seed's
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    scenario: Option<PathBuf>,
     /// Print what happens
     #[arg(long)]
     trace: bool,
     /// Leave out of a seed that fails what its violation does not need
     #[arg(long, requires = "seed")]
     shrink: bool,
+    /// Write the world down as a scenario
+    #[arg(long, value_name = "FILE", requires = "seed")]
+    keep: Option<PathBuf>,
     /// Without these faults, by their numbers
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     without_faults: Vec<u64>,
@@ -51,6 +68,12 @@ struct Arguments {
     run_as: Option<String>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
 fn not_yet(name: &str) -> Result<Fault, String> {
     let named = Fault::NOT_YET.iter().find(|(fault, _)| format!("{fault:?}") == name);
     named.map(|(fault, _)| *fault).ok_or_else(|| format!("none of {:?}", Fault::NOT_YET))
@@ -71,46 +94,25 @@ impl Arguments {
             also: self.also.clone(),
         }
     }
+
+    /// All worlds that are asked for.
+    fn plans(&self) -> anyhow::Result<Vec<Plan>> {
+        if let Some(file) = &self.scenario {
+            let text = std::fs::read_to_string(file);
+            let read = text.map_err(Into::into).and_then(|text| Scenario::read(&text));
+            return Ok(read.with_context(|| file.display().to_string())?.plans().collect());
+        }
+        let seeds = match self.seed {
+            Some(seed) => seed..=seed,
+            None => self.first_seed..=self.first_seed.saturating_add(self.seeds - 1),
+        };
+        let cut = self.cut();
+        Ok(seeds.map(|seed| Plan::drawn(seed, &cut)).collect())
+    }
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Some(name) = &arguments.run_as {
-        let mutant = Mutant::by_name(name);
-        mutants::run_as(mutant, arguments.first_seed, arguments.seeds);
-        return ExitCode::SUCCESS;
-    }
-    if arguments.mutants {
-        return try_mutants(&arguments);
-    }
-    if let Some(seed) = arguments.seed.filter(|_| arguments.shrink) {
-        return shrink_one(seed, arguments.also.clone());
-    }
-    let seeds = match arguments.seed {
-        Some(seed) => seed..=seed,
-        None => arguments.first_seed..=arguments.first_seed + arguments.seeds - 1,
-    };
-    let began = Instant::now();
-    let cut = arguments.cut();
-    let outcomes: Vec<_> = seeds
-        .map(|seed| {
-            let outcome = run_cut(seed, arguments.trace, &cut);
-            if arguments.seed.is_some() || !outcome.violations.is_empty() {
-                tell(&outcome);
-            }
-            outcome
-        })
-        .collect();
-    sum(&outcomes, began)
-}
-
-fn try_mutants(arguments: &Arguments) -> ExitCode {
-    if !mutants::are_built() {
-        eprintln!("built without --cfg mutants: cargo xtask mutants builds and runs it");
-        return ExitCode::FAILURE;
-    }
-    let chosen = arguments.only.map_or_else(|| Mutant::ALL.to_vec(), |mutant| vec![mutant]);
-    match mutants::try_all(&chosen, arguments.seeds) {
+    match act(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -120,62 +122,107 @@ fn try_mutants(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn shrink_one(seed: u64, also: Vec<Fault>) -> ExitCode {
-    let Some((cut, outcome)) = shrink(seed, also, |step| println!("{step}")) else {
+/// False when something was found.
+fn act(arguments: &Arguments) -> anyhow::Result<bool> {
+    if let Some(name) = &arguments.run_as {
+        mutants::run_as(Mutant::by_name(name), arguments.first_seed, arguments.seeds);
+        return Ok(true);
+    }
+    if arguments.mutants {
+        anyhow::ensure!(
+            mutants::are_built(),
+            "built without --cfg mutants: cargo xtask mutants builds and runs it"
+        );
+        let chosen = arguments.only.map_or_else(|| Mutant::ALL.to_vec(), |mutant| vec![mutant]);
+        return mutants::try_all(&chosen, arguments.seeds);
+    }
+    match arguments.seed {
+        Some(seed) if arguments.shrink => shrink_one(seed, arguments),
+        Some(seed) => one(&Plan::drawn(seed, &arguments.cut()), arguments),
+        None => many(arguments),
+    }
+}
+
+/// Time from one line of progress to the next.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+fn many(arguments: &Arguments) -> anyhow::Result<bool> {
+    let plans = arguments.plans()?;
+    let (all, began) = (plans.len(), Instant::now());
+    let at_once =
+        if arguments.trace { 1 } else { arguments.at_once.map_or_else(cores, usize::from) };
+    let traced = if arguments.trace { Traced::Printed } else { Traced::Not };
+    let (mut sum, mut told) = (Sum::default(), began);
+    run_many(plans.into_iter(), at_once, traced, |outcome| {
+        sum.add(&outcome);
+        if !outcome.violations.is_empty() && arguments.output == Output::Text {
+            tell(&outcome);
+        }
+        if told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            let (worlds, bad, took) = (sum.worlds(), sum.bad(), began.elapsed());
+            eprintln!(
+                "{worlds} of {all} seeds in {} s, {bad} with violations; {} times as fast",
+                took.as_secs(),
+                sum.times_as_fast(took)
+            );
+        }
+    });
+    match arguments.output {
+        Output::Text => println!("{}", sum.told(began.elapsed())),
+        Output::Json => println!("{}", sum.to_json(began.elapsed())?),
+    }
+    Ok(sum.is_good())
+}
+
+fn one(plan: &Plan, arguments: &Arguments) -> anyhow::Result<bool> {
+    let traced = if arguments.trace { Traced::Printed } else { Traced::Hashed };
+    let began = Instant::now();
+    let outcome = run_plan(plan, traced);
+    println!("seed {}: {}", plan.seed, plan.swarm);
+    tell(&outcome);
+    keep(arguments, plan, &outcome)?;
+    let mut sum = Sum::default();
+    sum.add(&outcome);
+    println!("{}", sum.told(began.elapsed()));
+    Ok(outcome.violations.is_empty())
+}
+
+fn shrink_one(seed: u64, arguments: &Arguments) -> anyhow::Result<bool> {
+    let found = shrink(seed, arguments.also.clone(), |step| println!("{step}"));
+    let Some((cut, outcome)) = found else {
         println!("seed {seed} violates nothing");
-        return ExitCode::SUCCESS;
+        return Ok(true);
     };
     tell(&outcome);
+    keep(arguments, &Plan::drawn(seed, &cut), &outcome)?;
     println!("what it takes: cargo xtask sim --seed {seed} --trace {cut}");
-    ExitCode::FAILURE
+    Ok(false)
+}
+
+fn keep(arguments: &Arguments, plan: &Plan, outcome: &Outcome) -> anyhow::Result<()> {
+    let Some(file) = &arguments.keep else { return Ok(()) };
+    let write = |file: &Path| {
+        let text = Scenario::of(plan, outcome).write()?;
+        Ok::<_, anyhow::Error>(std::fs::write(file, text)?)
+    };
+    write(file).with_context(|| file.display().to_string())?;
+    println!("kept as {}", file.display());
+    Ok(())
 }
 
 fn tell(outcome: &Outcome) {
-    println!("seed {}: {}", outcome.seed, Swarm::draw(outcome.seed));
     for violation in &outcome.violations {
         println!("violation: seed {}: {violation}", outcome.seed);
     }
+    let hash = outcome.hash.map(|hash| format!(", hash {hash:016x}")).unwrap_or_default();
     println!(
-        "seed {}: {} s, {} acknowledged, {} stale reads, {:?}, {} lines, hash {:016x}",
+        "seed {}: {} s, {} acknowledged, {} stale reads, {:?}, {} lines{hash}",
         outcome.seed,
         outcome.simulated / SECOND,
         outcome.acknowledged,
         outcome.stale,
         outcome.faults,
-        outcome.events,
-        outcome.hash
+        outcome.events
     );
-}
-
-/// Among so many seeds there must be each kind of fault.
-const MANY: usize = 80;
-
-/// The last lines.
-fn sum(outcomes: &[Outcome], began: Instant) -> ExitCode {
-    let mut acknowledged: Vec<_> = outcomes.iter().map(|outcome| outcome.acknowledged).collect();
-    acknowledged.sort_unstable();
-    let simulated = outcomes.iter().map(|outcome| outcome.simulated).sum::<u64>() / SECOND;
-    let bad = outcomes.iter().filter(|outcome| !outcome.violations.is_empty()).count();
-    let ms = began.elapsed().as_millis().max(1);
-    println!("{}", marks::summary());
-    let of = |fault| outcomes.iter().filter_map(|o| o.faults.get(&fault)).sum::<u64>();
-    let faults: Vec<_> = Fault::all().map(|fault| format!("{fault:?} {}", of(fault))).collect();
-    println!("faults that were felt: {}", faults.join(", "));
-    let missing: Vec<_> = Fault::all().filter(|fault| of(*fault) == 0).collect();
-    let enough = outcomes.len() < MANY || missing.is_empty();
-    if !enough {
-        println!(
-            "in {} seeds there was no {missing:?}: they prove nothing about it",
-            outcomes.len()
-        );
-    }
-    let stale = outcomes.iter().filter(|outcome| outcome.stale > 0).count();
-    println!(
-        "{} seeds, {bad} with violations; {simulated} s simulated in {ms} ms: {} times as fast; {} acknowledged at \
-         the median; {stale} seeds with stale reads",
-        outcomes.len(),
-        u128::from(simulated) * 1_000 / ms,
-        acknowledged.get(acknowledged.len() / 2).copied().unwrap_or(0)
-    );
-    ExitCode::from(u8::from(bad > 0 || !enough))
 }

@@ -2,25 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gfs_client::Client;
+use gfs_chunkserver::store::Replica;
+use gfs_client::{Client, File};
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 
 use crate::load::overwriter;
 use crate::load::regions::{Bytes, parts};
 use crate::load::{self, LOGS, Record, Shared, Tag};
+use crate::server::{Process, Server};
 use crate::world::World;
 
-/// What is wrong with the replicas at the moment, as the servers have them on disk.
+/// What is wrong with the replicas at the moment, as the servers have them on disk. Those are opened only where nothing is wrong
+/// with them as they are in memory.
 pub(crate) fn unequal(world: &World) -> anyhow::Result<Option<String>> {
+    match unequal_of(world, |_, process| Ok(process.store.handles()))? {
+        None => unequal_of(world, |server, _| {
+            Ok(crate::budget::replicas_of(&server.replicas(world.cluster)?).into_keys().collect())
+        }),
+        wrong => Ok(wrong),
+    }
+}
+
+fn unequal_of(
+    world: &World,
+    handles: impl Fn(&Server, &Process) -> anyhow::Result<Vec<ChunkHandle>>,
+) -> anyhow::Result<Option<String>> {
     let mut newest: BTreeMap<ChunkHandle, ChunkVersion> = BTreeMap::new();
     let mut all = Vec::new();
     for server in &world.servers {
         let Some(process) = &server.up else {
             return Ok(Some(format!("server-{} is down", server.number)));
         };
-        for (handle, _) in crate::budget::replicas_of(&server.replicas(world.cluster)?) {
-            let replica = process.store.replica(handle)?;
+        for handle in handles(server, process)? {
+            let Ok(replica) = process.store.replica(handle) else { continue };
             let newest = newest.entry(handle).or_default();
             *newest = replica.version.max(*newest);
             all.push((server.number, handle, replica));
@@ -81,9 +96,12 @@ async fn records(shared: &Shared, connected: &Client) -> gfs_client::Result<()> 
     for log in 0..LOGS {
         let file = connected.open(load::log_path(log)).await?;
         let its = || all.iter().filter(|record| record.log == log);
+        let chunks = read_chunks(&file, shared.chunk_bytes).await?;
         for record in its() {
-            let bytes = file.read_at(record.offset, record.bytes()).await?;
-            if !record.is(&bytes) {
+            let (index, within) = place(record, shared.chunk_bytes);
+            let bytes =
+                chunks.get(index).map_or(&[][..], |chunk| part(chunk, within, record.bytes()));
+            if !record.is(bytes) {
                 let Record { offset, tag, .. } = record;
                 shared.violation(format!(
                     "log {log} at {offset}: {tag:?} is lost, which was told or shown (A1)"
@@ -110,6 +128,30 @@ async fn records(shared: &Shared, connected: &Client) -> gfs_client::Result<()> 
         }
     }
     Ok(())
+}
+
+/// All of a file, chunk by chunk.
+async fn read_chunks(file: &File, chunk_bytes: u64) -> gfs_client::Result<Vec<bytes::Bytes>> {
+    let mut chunks = Vec::new();
+    loop {
+        let chunk = file.read_at(chunks.len() as u64 * chunk_bytes, chunk_bytes).await?;
+        if chunk.is_empty() {
+            return Ok(chunks);
+        }
+        chunks.push(chunk);
+    }
+}
+
+/// In which chunk a record is, and where in it.
+fn place(record: &Record, chunk_bytes: u64) -> (usize, u64) {
+    let index = usize::try_from(record.offset / chunk_bytes).unwrap_or(usize::MAX);
+    (index, record.offset % chunk_bytes)
+}
+
+/// As much of a range as is there.
+fn part(bytes: &[u8], from: u64, length: u64) -> &[u8] {
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    &bytes[place(from)..place(from.saturating_add(length))]
 }
 
 async fn regions(shared: &Shared, connected: &Client) -> gfs_client::Result<()> {
@@ -206,11 +248,12 @@ pub(crate) fn on_every_replica(
         let ledger = shared.ledger();
         (ledger.records.clone(), ledger.regions.clone())
     };
+    let mut current = Current { world, chunks, read: BTreeMap::new() };
     for record in records {
         let path = load::log_path(record.log);
         let place = (record.offset / shared.chunk_bytes, record.offset % shared.chunk_bytes);
         let good = |bytes: &[u8]| record.is(bytes);
-        for bad in bad_replicas(world, chunks, &path, (place.0, place.1, record.bytes()), good) {
+        for bad in current.bad(&path, (place.0, place.1, record.bytes()), good) {
             shared.violation(format!("{:?} is not there: {bad} (A1)", record.tag));
         }
     }
@@ -223,7 +266,7 @@ pub(crate) fn on_every_replica(
                 known.judge(tag, &part, &bytes, known.begun) == Bytes::Good
             };
             let (path, length) = (load::region_path(number), part.len() as u64);
-            for bad in bad_replicas(world, chunks, &path, (index, within, length), good) {
+            for bad in current.bad(&path, (index, within, length), good) {
                 shared.violation(format!("region {region} of {number} is not there: {bad} (A1)"));
             }
         }
@@ -231,37 +274,70 @@ pub(crate) fn on_every_replica(
     Ok(())
 }
 
-/// Current replicas that hold something else there.
-fn bad_replicas(
-    world: &World,
-    chunks: &Chunks,
-    path: &str,
-    (index, within, length): (u64, u64, u64),
-    good: impl Fn(&[u8]) -> bool,
-) -> Vec<String> {
-    let Some(handle) = chunks.get(&(path.to_owned(), index)) else {
-        return if good(&[]) { Vec::new() } else { vec![format!("{path} has no chunk {index}")] };
-    };
-    let newest = newest(world, *handle);
-    let mut bad = Vec::new();
-    for server in &world.servers {
-        let Some(process) = &server.up else { continue };
-        let Ok(replica) = process.store.replica(*handle) else { continue };
-        if replica.version < newest {
-            continue;
-        }
-        let end = (within + length).min(replica.length).max(within);
-        let bytes = process.store.read_verified(*handle, within..end, replica.length);
-        if !bytes.is_ok_and(|bytes| good(&bytes)) {
-            let (number, version) = (server.number, replica.version);
-            bad.push(format!("{within} of chunk {handle} on server-{number}, version {version}"));
-        }
-    }
-    bad
+/// What current replicas hold: each is read once, for thousands of records lie in some dozens of chunks.
+struct Current<'a> {
+    world: &'a World,
+    chunks: &'a Chunks,
+    read: BTreeMap<ChunkHandle, Vec<Held>>,
 }
 
-fn newest(world: &World, handle: ChunkHandle) -> ChunkVersion {
-    let up = world.servers.iter().filter_map(|server| server.up.as_ref());
-    let found = up.filter_map(|process| process.store.replica(handle).ok());
-    found.map(|replica| replica.version).max().unwrap_or_default()
+/// One replica; no bytes where not all of it verifies.
+struct Held {
+    server: usize,
+    replica: Replica,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Current<'_> {
+    /// Current replicas that hold something else there.
+    fn bad(
+        &mut self,
+        path: &str,
+        (index, within, length): (u64, u64, u64),
+        good: impl Fn(&[u8]) -> bool,
+    ) -> Vec<String> {
+        let Some(handle) = self.chunks.get(&(path.to_owned(), index)) else {
+            return if good(&[]) {
+                Vec::new()
+            } else {
+                vec![format!("{path} has no chunk {index}")]
+            };
+        };
+        let held = self.read.entry(*handle).or_insert_with(|| read_replicas(self.world, *handle));
+        let mut bad = Vec::new();
+        for Held { server, replica, bytes } in held {
+            let range = within..(within + length).min(replica.length);
+            let good = match bytes {
+                Some(bytes) => !range.is_empty() && good(part(bytes, within, length)),
+                None => {
+                    let process = self.world.servers[*server].up.as_ref();
+                    let read =
+                        |up: &Process| up.store.read_verified(*handle, range, replica.length);
+                    process.and_then(|up| read(up).ok()).is_some_and(|bytes| good(&bytes))
+                }
+            };
+            if !good {
+                let version = replica.version;
+                bad.push(format!(
+                    "{within} of chunk {handle} on server-{server}, version {version}"
+                ));
+            }
+        }
+        bad
+    }
+}
+
+/// Those of the newest version.
+fn read_replicas(world: &World, handle: ChunkHandle) -> Vec<Held> {
+    let up = world.servers.iter().filter_map(|server| Some((server.number, server.up.as_ref()?)));
+    let mut all: Vec<_> = up
+        .filter_map(|(server, up)| {
+            let replica = up.store.replica(handle).ok()?;
+            let bytes = up.store.read_verified(handle, 0..replica.length, replica.length).ok();
+            Some(Held { server, replica, bytes })
+        })
+        .collect();
+    let newest = all.iter().map(|held| held.replica.version).max();
+    all.retain(|held| Some(held.replica.version) == newest);
+    all
 }

@@ -9,8 +9,10 @@ use crate::agenda::{Micros, SECOND};
 use crate::faults::LONGEST;
 use crate::load::{self, Ledger, Shared};
 use crate::oracle;
+use crate::plan::{Plan, Planned};
 use crate::shrink::Cut;
-use crate::swarm::{Fault, Swarm};
+use crate::swarm::Fault;
+use crate::trace::Traced;
 use crate::world::World;
 
 /// What a seed came to.
@@ -18,8 +20,8 @@ use crate::world::World;
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
-    /// One number for all that happened.
-    pub hash: u64,
+    /// One number for all that happened, where it was asked for.
+    pub hash: Option<u64>,
     /// How many things happened that the trace tells.
     pub events: u64,
     /// How long it was, in simulated microseconds.
@@ -30,8 +32,8 @@ pub struct Outcome {
     pub stale: u64,
     /// Faults that there were, and that were felt.
     pub faults: BTreeMap<Fault, u64>,
-    /// The number of the last fault that was drawn; the first is 1.
-    pub last_fault: u64,
+    /// The faults that came one at a time.
+    pub script: Vec<Planned>,
     /// What may not be. Empty: all is well.
     pub violations: Vec<String>,
 }
@@ -53,17 +55,23 @@ pub fn run(seed: u64, print: bool) -> Outcome {
 /// As [`run`], without what is cut out.
 #[must_use]
 pub fn run_cut(seed: u64, print: bool, cut: &Cut) -> Outcome {
-    run_with(seed, print, cut, |_| {})
+    run_plan(&Plan::drawn(seed, cut), if print { Traced::Printed } else { Traced::Not })
 }
 
-fn run_with(seed: u64, print: bool, cut: &Cut, lie: Lie) -> Outcome {
+/// Runs one world.
+#[must_use]
+pub fn run_plan(plan: &Plan, traced: Traced) -> Outcome {
+    run_with(plan, traced, |_| {})
+}
+
+fn run_with(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => panic!("a runtime of one thread, which needs nothing: {error}"),
     };
-    or_panicked(seed, || runtime.block_on(run_here(seed, print, cut, lie)))
+    or_panicked(plan.seed, || runtime.block_on(run_here(plan, traced, lie)))
 }
 
 /// An invariant that panics is a violation like any other: the seed is named, and the next one goes on.
@@ -77,19 +85,19 @@ fn or_panicked(seed: u64, run: impl FnOnce() -> Outcome) -> Outcome {
     Outcome { seed, violations: vec![format!("panicked: {text}")], ..Outcome::default() }
 }
 
-async fn run_here(seed: u64, print: bool, cut: &Cut, lie: Lie) -> Outcome {
-    let mut swarm = Swarm::draw(seed);
-    swarm.leave_out(cut);
-    if print {
+async fn run_here(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
+    let Plan { seed, swarm, cut, .. } = plan;
+    let seed = *seed;
+    if traced == Traced::Printed {
         println!("seed {seed}: {swarm}");
     }
     let mut violations = Vec::new();
-    let world = World::new(seed, swarm.clone(), print, cut);
+    let world = World::new(plan, traced);
     let mut world = match world {
         Ok(world) => world,
         Err(error) => panic!("seed {seed}: no world can be made: {error:#}"),
     };
-    let shared = Shared::new(seed, &swarm, world.mailbox.clone());
+    let shared = Shared::new(seed, swarm, world.mailbox.clone());
     world.shared = Some(shared.clone());
     if let Err(error) = live(&mut world, &shared, cut, lie).await {
         violations.push(format!("{error:#}"));
@@ -99,7 +107,7 @@ async fn run_here(seed: u64, print: bool, cut: &Cut, lie: Lie) -> Outcome {
     for violation in &violations {
         world.note(format_args!("violation: {violation}"));
     }
-    if print && !violations.is_empty() {
+    if traced == Traced::Printed && !violations.is_empty() {
         print_history(&shared);
     }
     Outcome {
@@ -110,7 +118,7 @@ async fn run_here(seed: u64, print: bool, cut: &Cut, lie: Lie) -> Outcome {
         acknowledged: ledger.operations(),
         stale: ledger.stale,
         faults: world.faults(),
-        last_fault: world.weather.number,
+        script: world.weather.happened.clone(),
         violations,
     }
 }
@@ -218,7 +226,11 @@ mod tests {
 
     /// What the first violation says of a world in which that is claimed.
     fn found(lie: Lie) -> String {
-        run_with(2, false, &Cut::default(), lie).violations.into_iter().next().unwrap_or_default()
+        run_with(&Plan::drawn(2, &Cut::default()), Traced::Not, lie)
+            .violations
+            .into_iter()
+            .next()
+            .unwrap_or_default()
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub fn shrink(seed: u64, also: Vec<Fault>, tell: impl Fn(&str)) -> Option<(Cut, 
         fails
     };
     shorten(&mut cut, swarm.chaos, &mut fails);
-    let faults: Vec<_> = (1..=whole.last_fault).collect();
+    let faults: Vec<_> = whole.script.iter().map(|planned| planned.number).collect();
     drop_parts(&mut cut, &faults, |cut, fault| cut.faults.extend([fault]), &mut fails);
     let calm = Cut { messages: true, ..cut.clone() };
     if fails(&calm) {

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::agenda::{MS, Micros, SECOND};
 use crate::random::Random;
 use crate::shrink::Cut;
 
 /// The kinds of fault. Which of them there are in a world is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Fault {
     /// A process dies; what it wrote stays in the page cache.
     Kill,
@@ -76,8 +78,9 @@ impl Fault {
     }
 }
 
-/// The configuration of a world.
-#[derive(Debug, Clone)]
+/// The configuration of a world. What a scenario does not say is as in [`Swarm::default`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Swarm {
     /// Chunkservers.
     pub servers: usize,
@@ -156,6 +159,34 @@ impl Swarm {
             slow: *random.pick(&[(0, MS), (2_000, 100 * MS), (1_000, 1_500 * MS)]),
             sync: *random.pick(&[(100, 800), (500, 5 * MS), (2 * MS, 30 * MS)]),
             rate_ppm: *random.pick(&[0, 100, 50_000]),
+        }
+    }
+}
+
+/// A small world in which nothing goes wrong.
+impl Default for Swarm {
+    fn default() -> Self {
+        Self {
+            servers: 3,
+            chunk_bytes: 128 << 10,
+            lease_ms: 10_000,
+            heartbeat_ms: 500,
+            segment_bytes: 256 << 10,
+            appenders: 1,
+            readers: 1,
+            overwriters: 1,
+            namers: 2,
+            timeout_ms: 60_000,
+            sync_percent: 0,
+            chaos: 60 * SECOND,
+            faults: Vec::new(),
+            fault_every: (SECOND, SECOND),
+            loss_ppm: 0,
+            twice_ppm: 0,
+            overtaken_ppm: 0,
+            slow: (0, MS),
+            sync: (100, 800),
+            rate_ppm: 0,
         }
     }
 }

@@ -23,12 +23,12 @@ use crate::faults::{Mend, Weather};
 use crate::load::Shared;
 use crate::master::{Done, MasterNode};
 use crate::net::{Net, Who};
+use crate::plan::Plan;
 use crate::random::Random;
 use crate::server::{Cluster, Server};
-use crate::shrink::Cut;
 use crate::streams::{Control, Stream};
 use crate::swarm::Swarm;
-use crate::trace::Trace;
+use crate::trace::{Trace, Traced};
 use crate::wire::{Dialed, Held, Mail, Mailbox};
 
 /// What happens at a point in time. Numbers behind a node are the run of the process that is meant.
@@ -87,7 +87,8 @@ const TICK: Micros = 50 * MS;
 
 impl World {
     /// A formatted cluster that is off. Must be called on the runtime that runs it.
-    pub(crate) fn new(seed: u64, swarm: Swarm, print: bool, cut: &Cut) -> anyhow::Result<Self> {
+    pub(crate) fn new(plan: &Plan, traced: Traced) -> anyhow::Result<Self> {
+        let (seed, swarm) = (plan.seed, plan.swarm.clone());
         let cluster =
             Cluster { uid: ClusterUid(0xc1), chunk_size: ChunkSize::new(swarm.chunk_bytes)? };
         let clocks = &mut Random::of(seed, "clocks");
@@ -107,7 +108,7 @@ impl World {
         let mut world = Self {
             now: 0,
             agenda: Agenda::default(),
-            trace: Trace::new(print),
+            trace: Trace::new(traced),
             cluster,
             net: Net::new(seed),
             master,
@@ -116,7 +117,7 @@ impl World {
             calls: BTreeMap::new(),
             streams: BTreeMap::new(),
             controls: BTreeMap::new(),
-            weather: Weather::new(seed, cut),
+            weather: Weather::new(plan),
             shared: None,
             chance: Random::of(seed, "connections"),
             disks: Random::of(seed, "disks"),

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::report::Tally;
 use super::tools::{CLIPPY, GIT, GO, RUSTFMT, Tool};
-use super::{charts, deny, kubernetes, tools};
+use super::{charts, deny, kubernetes, sim, tools};
 use crate::process::{cargo, run, run_watched};
 use crate::tidy;
 use crate::workspace::Workspace;
@@ -25,7 +25,7 @@ pub(crate) struct Step {
 }
 
 /// Every step there is.
-pub(crate) const STEPS: [Step; 11] = [
+pub(crate) const STEPS: [Step; 12] = [
     Step {
         name: "install",
         about: "the tools the other steps need, installed where that can be done",
@@ -81,6 +81,13 @@ pub(crate) const STEPS: [Step; 11] = [
         slow: false,
         needs: &[],
         run: unit,
+    },
+    Step {
+        name: "sim",
+        about: "the whole cluster in one process, from two thousand seeds; the same traces from a build as released",
+        slow: true,
+        needs: &[],
+        run: sim::run_suite,
     },
     Step {
         name: "cluster",
@@ -148,7 +155,8 @@ fn cluster(workspace: &Workspace) -> Result<Tally> {
         return Ok(Tally::failed("the program gfs does not build: see above"));
     };
     let metadata = workspace.metadata()?;
-    let targets = metadata.test_targets().into_iter().filter(|target| *target != kubernetes::SUITE);
+    let apart = [kubernetes::SUITE, sim::SUITE];
+    let targets = metadata.test_targets().into_iter().filter(|target| !apart.contains(target));
     let mut whole = cargo_test(workspace, &[]);
     whole.args(targets.flat_map(|target| ["--test", target])).env("GFS_BIN", gfs);
     tests(&mut [whole])

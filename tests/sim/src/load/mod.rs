@@ -156,17 +156,34 @@ const TAG_BYTES: u64 = 24;
 impl Tag {
     /// Its bytes: itself, and then a pattern of its own.
     pub(crate) fn bytes(self) -> Bytes {
-        let mut bytes = Vec::with_capacity(usize::try_from(self.length).unwrap_or(0) + 8);
-        for word in [self.writer, self.number, self.length] {
-            bytes.extend_from_slice(&word.to_le_bytes());
+        let mut bytes = vec![0; usize::try_from(self.length.max(TAG_BYTES)).unwrap_or(0)];
+        let mut words = self.words();
+        let (parts, rest) = bytes.as_chunks_mut();
+        for (part, word) in parts.iter_mut().zip(words.by_ref()) {
+            *part = word.to_le_bytes();
         }
-        let mut word = self.writer.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.number;
-        while (bytes.len() as u64) < self.length {
-            word = word.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
-        bytes.truncate(usize::try_from(self.length.max(TAG_BYTES)).unwrap_or(0));
+        let last = words.next().unwrap_or(0).to_le_bytes();
+        rest.copy_from_slice(&last[..rest.len()]);
         bytes.into()
+    }
+
+    /// Itself, and then the pattern, for ever.
+    fn words(self) -> impl Iterator<Item = u64> {
+        let mut word = self.writer.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.number;
+        let pattern = std::iter::repeat_with(move || {
+            word = word.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+            word
+        });
+        [self.writer, self.number, self.length].into_iter().chain(pattern)
+    }
+
+    /// Whether these are its bytes.
+    fn is(self, bytes: &[u8]) -> bool {
+        let mut words = self.words();
+        let (parts, rest) = bytes.as_chunks();
+        bytes.len() as u64 == self.length.max(TAG_BYTES)
+            && parts.iter().zip(words.by_ref()).all(|(part, word)| *part == word.to_le_bytes())
+            && words.next().is_some_and(|last| last.to_le_bytes().starts_with(rest))
     }
 
     /// Whose bytes these are, if they are whole.
@@ -176,7 +193,7 @@ impl Tag {
             Some(u64::from_le_bytes(word.try_into().ok()?))
         };
         let tag = Self { writer: word(0)?, number: word(8)?, length: word(16)? };
-        (tag.length == bytes.len() as u64 && tag.bytes() == bytes).then_some(tag)
+        (tag.length == bytes.len() as u64 && tag.is(bytes)).then_some(tag)
     }
 }
 

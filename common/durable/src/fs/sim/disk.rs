@@ -276,13 +276,14 @@ impl Disk {
     }
 
     fn settle(&mut self, settles: impl Fn(&Change) -> bool) {
-        for change in std::mem::take(&mut self.pending) {
-            if settles(&change) {
-                self.durable.apply(&change);
-            } else {
-                self.pending.push(change);
+        let durable = &mut self.durable;
+        self.pending.retain(|change| {
+            let settled = settles(change);
+            if settled {
+                durable.apply(change);
             }
-        }
+            !settled
+        });
     }
 
     pub(super) fn flip(&mut self, inode: Inode, offset: u64, mask: u8) -> io::Result<()> {
