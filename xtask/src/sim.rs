@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// Without faults of messages
     #[arg(long, requires = "seed")]
     calm_messages: bool,
-    /// Also this kind of fault, which is not drawn yet: FailedSync, FailedWrite
+    /// This kind of fault in every world, as FailedSync
     #[arg(long, value_name = "FAULT")]
     also: Vec<String>,
 }

@@ -11,18 +11,17 @@ use gfs_durable::fs::File;
 use gfs_types::limits::BLOCK_BYTES;
 
 use super::header::Header;
-use super::layout::{
-    DATA_AT, END_BYTES, ENDS, ENDS_AT, End, REDO_HEAD_BYTES, SLOT_BYTES, redo_at,
-};
+use super::layout::{DATA_AT, END_BYTES, ENDS, ENDS_AT, End, REDO_HEAD_BYTES, SLOT_BYTES, redo_at};
 use super::redo::Redo;
 use super::{StoreConfig, table};
 
 /// Read and written at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// Whether bytes that were written in this run of the kernel may be among those of an unclean replica.
+/// Whether bytes that were written in this run of the kernel may be among those of a replica. One that is suspect or corrupt keeps
+/// the boot id of the time when it became unclean, and is changed since.
 pub(super) fn is_needed(header: &Header, config: &StoreConfig) -> bool {
-    header.boot == config.boot
+    header.suspect || header.corrupt || header.boot == config.boot
 }
 
 /// What recovery goes by: the newest header, the ends, and the redo records.

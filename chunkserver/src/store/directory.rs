@@ -297,7 +297,7 @@ fn look_at(
 /// What the store keeps of a replica it looked at, and what it reports.
 fn judge(recovered: Result<Recovered, StoreError>) -> (Entry, Result<Replica, StoreError>) {
     match recovered {
-        Ok(Recovered { header, end, damaged }) => {
+        Ok(Recovered { header, end, damaged, .. }) => {
             if let Some(reason) = &damaged {
                 warn!(chunk = %header.handle, reason, "replica damaged");
             } else if !header.clean {

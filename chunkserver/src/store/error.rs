@@ -74,8 +74,10 @@ pub enum StoreError {
         /// Where in the payload.
         at: u64,
     },
-    /// An earlier write failed half-way; a restart recovers the replica.
-    #[error("chunk {handle}: closed after an earlier failure ({reason}); a restart recovers it")]
+    /// An earlier write failed half-way; the replica is made equal to another one, or recovered by a restart.
+    #[error(
+        "chunk {handle}: closed after an earlier failure ({reason}); it is repaired from another replica"
+    )]
     Closed {
         /// The chunk.
         handle: ChunkHandle,
@@ -153,8 +155,10 @@ impl StoreError {
             Self::OtherVersion { .. } => ErrorKind::Stale,
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Full { .. } => ErrorKind::Busy,
-            Self::Damaged { .. } | Self::Payload { .. } | Self::Io { .. } => ErrorKind::Corrupt,
-            Self::Closed { .. } | Self::Foreign { .. } | Self::Fatal { .. } => ErrorKind::Internal,
+            Self::Damaged { .. } | Self::Payload { .. } | Self::Io { .. } | Self::Closed { .. } => {
+                ErrorKind::Corrupt
+            }
+            Self::Foreign { .. } | Self::Fatal { .. } => ErrorKind::Internal,
         }
     }
 }

@@ -18,6 +18,7 @@ mod flush;
 mod flush_many;
 mod header;
 mod layout;
+mod once_more;
 mod payload;
 mod read;
 mod recover;
@@ -171,12 +172,7 @@ impl Bad {
 }
 
 impl Store {
-    /// Writes at `offset`: over bytes that are there, at the end, or beyond it (the hole reads as zeros). Not durable
-    /// before a [`Store::flush`]. Gives the new length.
-    ///
-    /// # Errors
-    /// `Invalid` beyond the chunk's end, `Full`, `Damaged` when a block cannot be merged with what is there.
-    pub fn write(
+    fn write_once(
         &self,
         handle: ChunkHandle,
         offset: u64,
@@ -210,11 +206,7 @@ impl Store {
         Ok(state.end.length)
     }
 
-    /// Fills with zeros from the applied length up to `length`: a hole, which takes no space. Gives the new length.
-    ///
-    /// # Errors
-    /// As [`Store::write`].
-    pub fn pad(&self, handle: ChunkHandle, length: u64) -> Result<u64, StoreError> {
+    fn pad_once(&self, handle: ChunkHandle, length: u64) -> Result<u64, StoreError> {
         let (chunk, file) = self.chunk(handle)?;
         self.check_end(&chunk, Some(length))?;
         if length <= chunk.applied_length() {

@@ -28,7 +28,16 @@ const SEQUENCE_MAX: u64 = 1 << 63;
 pub(super) struct Recovered {
     pub header: Header,
     pub end: End,
+    /// The sequence under which this end was written; recovery gives it a higher one.
+    pub found_seq: u64,
     pub damaged: Option<String>,
+}
+
+impl Recovered {
+    /// At what was durable before its header.
+    fn base(header: Header, damaged: Option<String>) -> Self {
+        Self { end: header.base, found_seq: header.base.seq, header, damaged }
+    }
 }
 
 /// Recovers one file.
@@ -55,19 +64,19 @@ pub(super) fn recover(
     }
     if header.clean {
         let damaged = check_length(file, header.base).map_err(io)?;
-        return Ok(Recovered { end: header.base, header, damaged });
+        return Ok(Recovered::base(header, damaged));
     }
     let traces = Traces::read(file, &header).map_err(io)?;
     match traces.newest_good(file).map_err(io)? {
         // A killed process leaves all it wrote: only a machine that restarted may have lost what came before this header.
         Some(end) if end.seq < header.next.seq && header.boot == config.boot => {
             let reason = "bytes that were written before its head changed on the disk";
-            Ok(Recovered { end: header.base, header, damaged: Some(reason.to_owned()) })
+            Ok(Recovered::base(header, Some(reason.to_owned())))
         }
         Some(end) => settle(file, header, &traces, end, config),
         None => {
             let reason = "no state of it verifies: bytes were lost or changed on the disk";
-            Ok(Recovered { end: header.base, header, damaged: Some(reason.to_owned()) })
+            Ok(Recovered::base(header, Some(reason.to_owned())))
         }
     }
 }
@@ -269,7 +278,7 @@ fn settle(
         && suspect == header.suspect
         && file.len().map_err(io)? == DATA_AT + found.length;
     if as_is {
-        return Ok(Recovered { end: found, header, damaged: None });
+        return Ok(Recovered { header, end: found, found_seq: found.seq, damaged: None });
     }
     let layer = traces.layer(found);
     put_in_place(file, &layer, found).map_err(io)?;
@@ -282,12 +291,11 @@ fn settle(
     header.base = end;
     header.next = end;
     header.suspect = suspect;
-    header.boot = config.boot;
     header.committed = header.committed.min(end.length);
     let (at, bytes) = header.slot();
     file.write_all_at(&bytes, at).map_err(io)?;
     file.sync_data().map_err(fatal)?;
-    Ok(Recovered { header, end, damaged: None })
+    Ok(Recovered { header, end, found_seq: found.seq, damaged: None })
 }
 
 fn put_in_place(file: &dyn File, layer: &Layer<'_>, end: End) -> io::Result<()> {

@@ -84,7 +84,7 @@ impl Chunk {
         }
     }
 
-    /// Takes no more changes: what is on disk is not known. A restart recovers it.
+    /// Takes no more changes: what is on disk is not known. A restart recovers it, or another replica repairs it.
     fn close(&self, state: &mut State, error: io::Error) -> StoreError {
         let error = self.io(error);
         state.closed = Some(error.to_string());

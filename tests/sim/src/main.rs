@@ -54,8 +54,8 @@ struct Arguments {
     /// Without faults of messages
     #[arg(long)]
     calm_messages: bool,
-    /// Also this kind of fault, which is not drawn yet: FailedSync, FailedWrite
-    #[arg(long, value_name = "FAULT", value_parser = not_yet)]
+    /// This kind of fault in every world, as FailedSync
+    #[arg(long, value_name = "FAULT", value_parser = fault)]
     also: Vec<Fault>,
     /// Run these seeds as each mutant (built with `--cfg mutants`)
     #[arg(long)]
@@ -74,9 +74,9 @@ enum Output {
     Json,
 }
 
-fn not_yet(name: &str) -> Result<Fault, String> {
-    let named = Fault::NOT_YET.iter().find(|(fault, _)| format!("{fault:?}") == name);
-    named.map(|(fault, _)| *fault).ok_or_else(|| format!("none of {:?}", Fault::NOT_YET))
+fn fault(name: &str) -> Result<Fault, String> {
+    let named = Fault::EVENTS.into_iter().find(|fault| format!("{fault:?}") == name);
+    named.ok_or_else(|| format!("none of {:?}", Fault::EVENTS))
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {

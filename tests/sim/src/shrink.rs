@@ -18,7 +18,7 @@ pub struct Cut {
     pub messages: bool,
     /// The faults and the load end after this time, not the time that was drawn.
     pub chaos: Option<Micros>,
-    /// Kinds of fault that are not drawn yet, and are wanted.
+    /// Kinds of fault that are wanted in every world.
     pub also: Vec<Fault>,
 }
 

@@ -45,7 +45,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those that come one at a time.
-    pub const EVENTS: [Self; 9] = [
+    pub const EVENTS: [Self; 11] = [
         Self::Kill,
         Self::PowerLoss,
         Self::Pause,
@@ -54,20 +54,9 @@ impl Fault {
         Self::Blackout,
         Self::SlowDisk,
         Self::FullDisk,
+        Self::FailedSync,
+        Self::FailedWrite,
         Self::Rot,
-    ];
-    /// Those that are not drawn yet, for what they show is not mended: only where it is asked for (`--also`).
-    pub const NOT_YET: [(Self, &str); 2] = [
-        (
-            Self::FailedSync,
-            "what a failed sync took is read back from the page cache at the next start, and called durable: after a power loss \
-             the log is damaged, or a replica is old",
-        ),
-        (
-            Self::FailedWrite,
-            "a replica is closed until its server starts anew, and clients are told so as a defect; blocks half written are \
-             called rotten",
-        ),
     ];
     /// Those that come to any message.
     pub const OF_MESSAGES: [Self; 4] = [Self::Lost, Self::Late, Self::Twice, Self::Overtaken];
@@ -195,7 +184,11 @@ impl Swarm {
     /// Without what is cut out of it, and with what is asked for.
     pub(crate) fn leave_out(&mut self, cut: &Cut) {
         self.chaos = cut.chaos.unwrap_or(self.chaos);
-        self.faults.extend(&cut.also);
+        for fault in &cut.also {
+            if !self.faults.contains(fault) {
+                self.faults.push(*fault);
+            }
+        }
         if cut.messages {
             (self.loss_ppm, self.slow) = (0, (0, MS));
             (self.twice_ppm, self.overtaken_ppm) = (0, 0);

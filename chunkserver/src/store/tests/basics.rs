@@ -195,12 +195,41 @@ fn a_failed_sync_is_fatal() {
 }
 
 #[test]
-fn a_failed_write_closes_the_replica_until_a_restart_recovers_it() {
+fn a_write_that_fails_half_way_is_made_once_more() {
+    let mutations: [(u64, u64); 3] = [(1000, 70_000), (500, 400), (900, 80_000)];
+    for nth in 0.. {
+        let (fs, store) = store();
+        put(&store, 0, 1000).unwrap();
+        put(&store, 10, 20).unwrap();
+        fs.fail_nth(Operation::Write, nth);
+        let mut expected = pattern(1, 1000).to_vec();
+        expected[10..30].copy_from_slice(&pattern(1, 20));
+        for (offset, length) in mutations {
+            put(&store, offset, length).unwrap();
+            let (from, bytes) = (usize::try_from(offset).unwrap(), pattern(1, length));
+            let end = from + bytes.len();
+            expected.resize(expected.len().max(end), 0);
+            expected[from..end].copy_from_slice(&bytes);
+        }
+        let length = expected.len() as u64;
+        let read = |store: &Store| store.read_verified(HANDLE, 0..length, length).unwrap();
+        assert_eq!(read(&store), expected, "write {nth} failed");
+        let (store, _) = open(fs.kill()).unwrap();
+        assert_eq!(read(&store), expected, "write {nth} failed, and a start");
+        if fs.failures() == 0 {
+            assert!(nth > 6, "each mutation writes several times");
+            break;
+        }
+    }
+}
+
+#[test]
+fn one_that_fails_again_closes_the_replica_until_a_restart_recovers_it() {
     let (fs, store) = store();
     put(&store, 0, 1000).unwrap();
-    fs.fail_nth(Operation::Write, 2);
+    (2..20).for_each(|nth| fs.fail_nth(Operation::Write, nth));
     assert!(put(&store, 1000, 70_000).is_err());
-    assert_eq!(store.pad(HANDLE, 5000).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(store.pad(HANDLE, 5000).unwrap_err().kind(), ErrorKind::Corrupt);
     let (store, _) = open(fs.kill()).unwrap();
     assert_eq!(store.read_verified(HANDLE, 0..1000, 1000).unwrap(), pattern(1, 1000));
     assert_eq!(store.replica(HANDLE).unwrap().length, 1000);

@@ -42,15 +42,15 @@ const LENGTH: usize = if cfg!(soak) { 3 } else { 2 };
 /// What the replica went through before, completely.
 struct Before {
     ops: &'static [Op],
-    /// Then the machine restarted.
-    restarted: bool,
+    /// Then the machine restarted so many times.
+    restarts: u32,
 }
 
 const fn before(ops: &'static [Op]) -> Before {
-    Before { ops, restarted: false }
+    Before { ops, restarts: 0 }
 }
 
-const BEFORE: [Before; 12] = [
+const BEFORE: [Before; 13] = [
     before(&[]),
     before(&[Op::Create]),
     // Clean with data.
@@ -75,7 +75,9 @@ const BEFORE: [Before; 12] = [
         Op::Write(69_000, 50),
     ]),
     // Suspect.
-    Before { ops: &[Op::Create, Op::Append(66_000), Op::Write(9, 100)], restarted: true },
+    Before { ops: &[Op::Create, Op::Append(66_000), Op::Write(9, 100)], restarts: 1 },
+    // Suspect since an earlier run of the kernel.
+    Before { ops: &[Op::Create, Op::Append(66_000), Op::Write(9, 100)], restarts: 2 },
     // Corrupt, and written since.
     before(&[Op::Create, Op::Append(66_000), Op::Corrupt, Op::Append(50)]),
     // Clean again, and still corrupt.
@@ -87,15 +89,15 @@ const BEFORE: [Before; 12] = [
 ];
 
 fn prepare(seed: u64, before: &Before) -> (SimFs, World) {
-    let disk = SimFs::new(seed);
+    let mut disk = SimFs::new(seed);
     let mut world = World::new(disk.clone(), config());
     assert!(world.run(before.ops), "{:?}", before.ops);
-    if !before.restarted {
-        return (disk, world);
+    for _ in 0..before.restarts {
+        let allowed = world.after_loss();
+        disk = disk.crash(CrashMode::Everything);
+        let found = allowed.check(disk.clone()).expect("it is as it was");
+        world = World::next(disk.clone(), &allowed, found);
     }
-    let (disk, allowed) = (disk.crash(CrashMode::Everything), world.after_loss());
-    let found = allowed.check(disk.clone()).expect("it is as it was");
-    let world = World::next(disk.clone(), &allowed, found);
     (disk, world)
 }
 
@@ -292,7 +294,7 @@ fn tear(tally: &Tally, before: &Before, ops: &[Op], writes: i64) {
         let disk = SimFs::new(1);
         let tear = TearFs::new(disk.clone());
         let mut world = World::new(tear.clone(), config());
-        assert!(world.run(before.ops) && !before.restarted);
+        assert!(world.run(before.ops) && before.restarts == 0);
         tear.tear(write, part);
         let finished = world.run(ops);
         assert_eq!(tear.torn(), !finished);
@@ -305,7 +307,7 @@ fn tear(tally: &Tally, before: &Before, ops: &[Op], writes: i64) {
 fn a_write_that_was_cut_short_is_as_if_it_never_was_or_was_whole() {
     let tally = Tally::default();
     let more = [Op::Write(0, 60), Op::Append(9)];
-    for before in BEFORE.iter().filter(|before| !before.restarted) {
+    for before in BEFORE.iter().filter(|before| before.restarts == 0) {
         let ops = OPS.iter().map(std::slice::from_ref).chain([&more[..]]);
         ops.for_each(|ops| tear(&tally, before, ops, 12));
     }
@@ -365,7 +367,7 @@ fn an_overwrite_is_done_again_only_when_its_redo_record_is_on_the_disk() {
 #[test]
 fn a_replica_that_is_being_repaired_is_never_clean() {
     let ops = &[Op::Create, Op::Append(66_000), Op::Write(9, 100)];
-    let (disk, mut world) = prepare(1, &Before { ops, restarted: true });
+    let (disk, mut world) = prepare(1, &Before { ops, restarts: 1 });
     world.run(&[Op::Clean, Op::Repair(1)]);
     Tally::default().check(&disk.kill(), &world.after_kill(), "repaired");
 }

@@ -52,7 +52,8 @@ impl Place {
             FrameKind::Mark => self.next,
         };
         // A flush covers all that was written, so the first frame behind it proves all before itself.
-        let proves_all = frame.head.committed > self.committed && frame.head.committed + 1 == self.next;
+        let proves_all =
+            frame.head.committed > self.committed && frame.head.committed + 1 == self.next;
         Some(Self {
             offset: self.offset + frame_bytes(frame.payload.len()),
             next,

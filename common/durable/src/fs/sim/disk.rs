@@ -261,7 +261,8 @@ impl Disk {
 
     /// A sync of a file that fails: the kernel calls its pages clean, and the disk has not got them.
     pub(super) fn lose_file(&mut self, inode: Inode) {
-        let lost = |change: &Change| matches!(change, Change::Write { inode: of, .. } if *of == inode);
+        let lost =
+            |change: &Change| matches!(change, Change::Write { inode: of, .. } if *of == inode);
         self.pending.retain(|change| !lost(change));
     }
 
