@@ -29,6 +29,8 @@ use crate::server::Cluster;
 use crate::swarm::Swarm;
 
 const DIR: &str = "/master";
+/// The whole state is checked after so many steps.
+const CHECKED_EVERY: u64 = 256;
 /// Longer than any record of these workloads.
 const RECORD_BYTES_MAX: usize = 64 << 10;
 
@@ -164,7 +166,7 @@ impl MasterNode {
         }
         process.group.accept(effects.drain(..));
         self.steps += 1;
-        if self.steps.is_multiple_of(64) {
+        if self.steps.is_multiple_of(CHECKED_EVERY) {
             invariants::check(&process.core)?;
         }
         self.go_on()
