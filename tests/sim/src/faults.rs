@@ -6,6 +6,7 @@ use gfs_durable::fs::sim::CrashMode;
 use gfs_types::ids::ChunkHandle;
 
 use crate::agenda::{MS, Micros, SECOND};
+use crate::aimed::AtFlush;
 use crate::net::Who;
 use crate::random::Random;
 use crate::shrink::Cut;
@@ -29,10 +30,12 @@ pub(crate) struct Weather {
     pub(crate) random: Random,
     /// Of that one.
     pub(crate) number: u64,
+    /// Of commands that come again.
+    echoes: Random,
     left_out: BTreeSet<u64>,
-    calm: bool,
+    pub(crate) calm: bool,
     /// The master loses power when its log has something to sync, before it is synced: most of its time it has not.
-    at_flush: Option<(Micros, CrashMode)>,
+    pub(crate) at_flush: Option<AtFlush>,
     /// Nodes that are to stop, and have had nothing to do since.
     stopping: BTreeSet<Who>,
     partitions: u64,
@@ -53,6 +56,7 @@ impl Weather {
             times: Random::of(seed, "times of faults"),
             random: Random::of(seed, "faults"),
             number: 0,
+            echoes: Random::of(seed, "echoes"),
             left_out: cut.faults.clone(),
             calm: true,
             at_flush: None,
@@ -72,12 +76,22 @@ impl Weather {
         !self.left_out.contains(&self.number)
     }
 
-    fn crash_mode(&mut self) -> CrashMode {
+    pub(crate) fn crash_mode(&mut self) -> CrashMode {
         match self.random.below(4) {
             0 => CrashMode::Nothing,
             1 => CrashMode::Everything,
             _ => CrashMode::Subset(self.random.next()),
         }
+    }
+
+    /// When a command comes again, if it does.
+    pub(crate) fn echoes(&mut self, ppm: u64) -> Option<Micros> {
+        if self.calm || !self.echoes.in_a_million(ppm) {
+            return None;
+        }
+        self.count(Fault::Echo);
+        let latest = if self.echoes.percent(50) { 300 * MS } else { 8 * SECOND };
+        Some(self.echoes.between(MS, latest))
     }
 
     pub(crate) fn count(&mut self, fault: Fault) {
@@ -138,6 +152,7 @@ impl World {
             Fault::PowerLoss => self.lose_power()?,
             Fault::ClockRate => self.change_rate(),
             Fault::Blackout => self.black_out_once(),
+            Fault::Alone => self.leave_alone()?,
             // Counted when they are felt.
             Fault::Pause => {
                 self.pause();
@@ -155,7 +170,7 @@ impl World {
                 self.break_disk(fault)?;
                 false
             }
-            Fault::Lost | Fault::Late | Fault::Twice | Fault::Overtaken => false,
+            Fault::Lost | Fault::Late | Fault::Twice | Fault::Overtaken | Fault::Echo => false,
         };
         if happened {
             self.weather.count(fault);
@@ -194,7 +209,7 @@ impl World {
         let after = self.down_for();
         let mode = self.weather.crash_mode();
         if node == Who::Master && self.weather.random.percent(50) {
-            self.weather.at_flush = Some((after, mode));
+            self.weather.at_flush = Some(AtFlush::new(after, mode));
             return Ok(false);
         }
         if let Who::Server(number) = node
@@ -203,16 +218,6 @@ impl World {
             return Ok(false);
         }
         Ok(self.dies(node, after, Some(mode)))
-    }
-
-    /// The power fails instead of a sync, if that is what is to come.
-    pub(crate) fn fails_at_flush(&mut self) -> bool {
-        let fails = self.weather.at_flush.take().filter(|_| !self.weather.calm);
-        let fails = fails.is_some_and(|(after, mode)| self.dies(Who::Master, after, Some(mode)));
-        if fails {
-            self.weather.count(Fault::PowerLoss);
-        }
-        fails
     }
 
     fn black_out_once(&mut self) -> bool {
@@ -236,6 +241,7 @@ impl World {
         if let Some(shared) = &self.shared {
             shared.ledger().power_failed();
         }
+        self.rules.power_failed();
     }
 
     /// Its process is down already, and will be started by whoever meant to.

@@ -12,13 +12,14 @@
 //! | `swarm` | what kind of world is it? |
 //! | `world` | who is in it, and who is told of an event? |
 //! | `net` | who reaches whom, and when? |
-//! | `streams`, `calls` | what becomes of a message on its way? |
+//! | `streams`, `commands`, `calls` | what becomes of a message on its way? |
 //! | `wire` | what have clients instead of sockets? |
 //! | `master`, `server`, `serving` | what runs on a node? |
 //! | `clock` | what time is it there? |
-//! | `faults`, `disks` | what goes wrong? |
+//! | `faults`, `aimed`, `disks` | what goes wrong? |
 //! | `budget` | and what may? |
 //! | `load` | what do clients do, and what were they told? |
+//! | `rules` | may that be said at all? |
 //! | `oracle` | is what they were told so? |
 //! | `run` | how does a seed go? |
 //! | `shrink` | what does a violation take? |
@@ -26,9 +27,11 @@
 //! | `mutants` | do seeds notice what is wrong? |
 
 mod agenda;
+mod aimed;
 mod budget;
 mod calls;
 mod clock;
+mod commands;
 mod disks;
 mod faults;
 mod load;
@@ -38,6 +41,7 @@ pub mod mutants;
 mod net;
 mod oracle;
 mod random;
+mod rules;
 mod run;
 mod server;
 mod serving;

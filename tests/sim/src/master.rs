@@ -28,7 +28,7 @@ use crate::random::Random;
 use crate::server::Cluster;
 use crate::swarm::Swarm;
 
-const DIR: &str = "/master";
+pub(crate) const DIR: &str = "/master";
 /// Longer than any record of these workloads.
 const RECORD_BYTES_MAX: usize = 64 << 10;
 
@@ -152,6 +152,14 @@ impl MasterNode {
             _held: (data_dir, store),
         });
         Ok(())
+    }
+
+    /// Where the log on this disk ends, if a process starts from it.
+    pub(crate) fn recovered_from(&self, fs: SimFs) -> Option<LogPosition> {
+        let (fs, never): (Arc<dyn Fs>, _) = (Arc::new(fs), AtomicBool::new(false));
+        let found =
+            oplog::recover(&fs, Path::new(DIR), options(self.cluster, &self.swarm), &never);
+        found.ok().map(|found| found.state.position())
     }
 
     /// Steps the core with all that waits, as the driver does with a batch.

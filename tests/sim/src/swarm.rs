@@ -21,6 +21,8 @@ pub enum Fault {
     ClockRate,
     /// All machines lose power at once. In a world at most once, for it takes what was not synced.
     Blackout,
+    /// All machines but one lose power while that one is away.
+    Alone,
     /// A disk takes long to sync.
     SlowDisk,
     /// A disk is full.
@@ -29,7 +31,7 @@ pub enum Fault {
     FailedSync,
     /// A write fails half way.
     FailedWrite,
-    /// A bit of a chunk flips.
+    /// A bit of a chunk flips; or of the operation log, which is found on a copy of it.
     Rot,
     /// A message is lost, and its connection with it.
     Lost,
@@ -39,17 +41,20 @@ pub enum Fault {
     Twice,
     /// A message between servers is overtaken by others.
     Overtaken,
+    /// A command to a chunkserver comes again when it is old, at whichever run of it is there by then.
+    Echo,
 }
 
 impl Fault {
     /// Those that come one at a time.
-    pub const EVENTS: [Self; 9] = [
+    pub const EVENTS: [Self; 10] = [
         Self::Kill,
         Self::PowerLoss,
         Self::Pause,
         Self::Partition,
         Self::ClockRate,
         Self::Blackout,
+        Self::Alone,
         Self::SlowDisk,
         Self::FullDisk,
         Self::Rot,
@@ -68,7 +73,8 @@ impl Fault {
         ),
     ];
     /// Those that come to any message.
-    pub const OF_MESSAGES: [Self; 4] = [Self::Lost, Self::Late, Self::Twice, Self::Overtaken];
+    pub const OF_MESSAGES: [Self; 5] =
+        [Self::Lost, Self::Late, Self::Twice, Self::Overtaken, Self::Echo];
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -113,6 +119,8 @@ pub struct Swarm {
     pub twice_ppm: u64,
     /// Messages between servers that others overtake, in a million.
     pub overtaken_ppm: u64,
+    /// Commands to chunkservers that come again, in a million.
+    pub echo_ppm: u64,
     /// Messages that take long, in a million, and how long at most.
     pub slow: (u64, Micros),
     /// A disk's time for a sync: at least, at most.
@@ -151,11 +159,12 @@ impl Swarm {
             faults,
             fault_every: (often * SECOND / 2, often * 2 * SECOND),
             loss_ppm: *random.pick(&[0, 200, 2_000]),
-            twice_ppm: *random.pick(&[0, 500, 10_000]),
+            twice_ppm: *random.pick(&[0, 2_000, 50_000]),
             overtaken_ppm: *random.pick(&[0, 5_000, 100_000]),
             slow: *random.pick(&[(0, MS), (2_000, 100 * MS), (1_000, 1_500 * MS)]),
             sync: *random.pick(&[(100, 800), (500, 5 * MS), (2 * MS, 30 * MS)]),
             rate_ppm: *random.pick(&[0, 100, 50_000]),
+            echo_ppm: *random.pick(&[0, 50_000, 300_000]),
         }
     }
 }
@@ -167,7 +176,7 @@ impl Swarm {
         self.faults.extend(&cut.also);
         if cut.messages {
             (self.loss_ppm, self.slow) = (0, (0, MS));
-            (self.twice_ppm, self.overtaken_ppm) = (0, 0);
+            (self.twice_ppm, self.overtaken_ppm, self.echo_ppm) = (0, 0, 0);
         }
     }
 
@@ -200,7 +209,8 @@ impl fmt::Display for Swarm {
         )?;
         write!(
             f,
-            "{:?} every {}-{} ms; lost {} ppm, twice {} ppm, overtaken {} ppm, slow {} ppm up to {} ms; sync {}-{} us; clocks \
+            "{:?} every {}-{} ms; lost {} ppm, twice {} ppm, overtaken {} ppm, commands again {} ppm, slow {} \
+             ppm up to {} ms; sync {}-{} us; clocks \
              {} ppm",
             self.faults,
             self.fault_every.0 / MS,
@@ -208,6 +218,7 @@ impl fmt::Display for Swarm {
             self.loss_ppm,
             self.twice_ppm,
             self.overtaken_ppm,
+            self.echo_ppm,
             self.slow.0,
             self.slow.1 / MS,
             self.sync.0,

@@ -16,7 +16,7 @@ use gfs_types::message::control::{FromChunkserver, ToChunkserver};
 use gfs_types::region::ChunkSize;
 use tokio::time::{Instant, sleep_until};
 
-use crate::agenda::{Agenda, MS, Micros, SECOND};
+use crate::agenda::{Agenda, MS, Micros};
 use crate::calls::{Call, Ending};
 use crate::clock::NodeClock;
 use crate::faults::{Mend, Weather};
@@ -24,6 +24,7 @@ use crate::load::Shared;
 use crate::master::{Done, MasterNode};
 use crate::net::{Net, Who};
 use crate::random::Random;
+use crate::rules::Rules;
 use crate::server::{Cluster, Server};
 use crate::shrink::Cut;
 use crate::streams::{Control, Stream};
@@ -51,6 +52,7 @@ pub(crate) enum Event {
     StreamEnds(u64),
     ServerSaid(u64, Box<FromChunkserver>),
     CommandArrives(u64, Box<ToChunkserver>),
+    CommandEchoes(usize, Box<ToChunkserver>),
     ControlEnds(u64),
     CallArrives(u64),
     CallEnds(u64, Ending),
@@ -73,6 +75,7 @@ pub(crate) struct World {
     pub(crate) streams: BTreeMap<u64, Stream>,
     pub(crate) controls: BTreeMap<u64, Control>,
     pub(crate) weather: Weather,
+    pub(crate) rules: Rules,
     /// What clients were told.
     pub(crate) shared: Option<Shared>,
     /// What connections and retries draw from.
@@ -117,6 +120,7 @@ impl World {
             streams: BTreeMap::new(),
             controls: BTreeMap::new(),
             weather: Weather::new(seed, cut),
+            rules: Rules::default(),
             shared: None,
             chance: Random::of(seed, "connections"),
             disks: Random::of(seed, "disks"),
@@ -225,6 +229,7 @@ impl World {
             Event::ServerWork(server, _)
             | Event::ServerDisk(server, _)
             | Event::ServerDials(server, _)
+            | Event::CommandEchoes(server, _)
             | Event::Beat(server, ..) => Some(Who::Server(*server)),
             Event::CommandArrives(control, _) => self.controls.get(control).map(Control::node),
             Event::CallArrives(call) => self.calls.get(call).map(|call| Who::Server(call.to)),
@@ -275,6 +280,7 @@ impl World {
             Event::StreamEnds(stream) => self.stream_ends(stream),
             Event::ServerSaid(control, message) => self.server_said(control, *message),
             Event::CommandArrives(control, message) => self.command_arrives(control, *message)?,
+            Event::CommandEchoes(number, message) => self.command_echoes(number, *message)?,
             Event::ControlEnds(control) => self.control_ends(control),
             Event::CallArrives(call) => self.call_arrives(call)?,
             Event::CallEnds(call, ending) => self.call_ends(call, ending)?,
@@ -335,6 +341,7 @@ impl World {
             process.step_planned = false;
         }
         let done = self.master.step()?;
+        self.newcomers_told_nothing();
         self.master_did(run, done)
     }
 
@@ -363,20 +370,6 @@ impl World {
             self.master.checkpoint()?;
             self.note(format_args!("the master made a checkpoint"));
         }
-        Ok(())
-    }
-
-    /// A process that cannot start for its disk is started again, and again.
-    fn starts_later(&mut self, node: Who, error: anyhow::Error) -> anyhow::Result<()> {
-        if !self.is_of_disk(node, &error) {
-            return Err(error);
-        }
-        self.note(format_args!("{node} cannot start: its disk fails"));
-        let again = match node {
-            Who::Server(number) => Event::ServerStarts(number),
-            Who::Master | Who::Client(_) => Event::MasterStarts,
-        };
-        self.agenda.enter(self.now + SECOND, again);
         Ok(())
     }
 

@@ -106,10 +106,12 @@ impl Replica {
                 format!("chunk {handle}: version {promised} was accepted, {version} is lower");
             return Some(Error::stale(text));
         }
+        if runs(Mutant::UntaughtLearnerIsRaised) {
+            return None;
+        }
         if self.is_learner() {
             let text = format!("chunk {handle}: this replica was not made equal under {from}");
-            let taught =
-                (self.is_taught(from) && version > from) || runs(Mutant::UntaughtLearnerIsRaised);
+            let taught = self.is_taught(from) && version > from;
             hit(if taught { Mark::LearnerRaised } else { Mark::UntaughtRefusedRaise });
             return (!taught).then(|| Error::stale(text));
         }
