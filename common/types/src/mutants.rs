@@ -32,6 +32,8 @@ macro_rules! mutants {
 
 mutants! {
     // The chunk protocol, in the order of its rules (docs/protocol.md).
+    /// raise-1: members are asked to store a number before it is durable in the log.
+    NumberNotLogged = "number-not-logged",
     /// raise-2: a replica stores a lower version than it accepted before.
     LowerVersionStored = "lower-version-stored",
     /// raise-2: a replica obeys orders of another version than its own.
@@ -40,12 +42,18 @@ mutants! {
     OldEqualiseObeyed = "old-equalise-obeyed",
     /// raise-3: some did not answer, and the version is raised with the others all the same.
     RaisedDespiteSilence = "raised-despite-silence",
+    /// raise-3: an answer for an older number counts for the one that is asked for.
+    OlderNumberRaised = "older-number-raised",
     /// raise-5: a replica of any version counts as current.
     StaleIsCurrent = "stale-is-current",
     /// raise-5: a replica that stored the number of an unfinished raise does not count as current.
     OnlyRaisedIsCurrent = "only-raised-is-current",
     /// raise-7: a raise without the primary does not wait for the end of its lease.
     LeaseNotWaitedFor = "lease-not-waited-for",
+    /// raise-7: a lease runs from when its grant came, not from what its holder said before (PacificA).
+    LeaseFromReceipt = "lease-from-receipt",
+    /// mut-2: an append goes where the own copy ends, though others are on their way (HDFS 7203).
+    AppendsOverlap = "appends-overlap",
     /// mut-3: committed is what the primary alone applied.
     CommittedByPrimaryAlone = "committed-by-primary-alone",
     /// mut-3: members pad nothing where the primary does (SeaweedFS 9530).
@@ -72,6 +80,8 @@ mutants! {
     LearnerMissesMutations = "learner-misses-mutations",
     /// equal-4: a stale replica is raised that was not made equal under that version.
     UntaughtLearnerIsRaised = "untaught-learner-is-raised",
+    /// equal-4: a primary whose own block is bad goes on being copied, and others are blamed (HDFS 3875).
+    BlamesDownstream = "blames-downstream",
     /// collect: a replica is deleted whatever its version.
     AnyVersionIsDeleted = "any-version-is-deleted",
     // Around it.
@@ -79,6 +89,8 @@ mutants! {
     CommandOfOtherSession = "command-of-other-session",
     /// What earlier runs of a server reported goes on counting (Azure vNext).
     EarlierRunsCount = "earlier-runs-count",
+    /// The lock of a data directory is taken for a leftover (SeaweedFS 6857).
+    LockIsALeftover = "lock-is-a-leftover",
     /// An answer leaves before its log record is durable (SeaweedFS 1052).
     AnsweredBeforeDurable = "answered-before-durable",
     /// A master that starts does not remember what came of requests that may be repeated.

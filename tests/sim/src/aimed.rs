@@ -1,7 +1,9 @@
 //! Faults that chance alone would seldom bring: aimed at a moment, or at all servers but one.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use gfs_durable::data_dir::{DataDir, DataDirError, Role};
 use gfs_durable::fs::Fs;
 use gfs_durable::fs::sim::{CrashMode, SimFs};
 
@@ -68,6 +70,24 @@ impl World {
             }
         }
         Ok(others >= 2)
+    }
+
+    /// One process has a disk: a second one, started beside it, must refuse.
+    pub(crate) fn starts_twice(&mut self, node: Who) {
+        let (fs, dir, role) = match node {
+            Who::Master => (&self.master.fs, crate::master::DIR, Role::Master),
+            Who::Server(number) => {
+                (&self.servers[number].fs, crate::server::DIR, Role::Chunkserver)
+            }
+            Who::Client(_) => return,
+        };
+        if !self.is_up(node) {
+            return;
+        }
+        let second = DataDir::open(Arc::new(fs.clone()), Path::new(dir), role);
+        if !matches!(second, Err(DataDirError::InUse { .. })) {
+            self.is_broken("a disk has one process", &format!("another one starts on {node}'s"));
+        }
     }
 
     /// K2: a bit of the log flips where later frames prove that it was durable. Who finds it does not start, or has it from

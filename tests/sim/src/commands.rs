@@ -59,7 +59,7 @@ impl World {
             return Ok(());
         }
         if process.link.registered {
-            let leads = is_of_lease(&message.command);
+            let command = message.command.clone();
             match process.conversation.obey(message) {
                 Ok(true) => process.link.answered = now,
                 Ok(false) => {}
@@ -67,8 +67,12 @@ impl World {
                 Err(Ended::Disk(_)) => self.process_ends(Who::Server(number)),
             }
             self.serve(number)?;
-            if leads {
-                self.leases_are_apart(number);
+            match command {
+                Command::HeartbeatAnswer { .. } => self.leases_are_apart(number),
+                Command::GrantLease { handle, version, lease_ms, .. } => {
+                    self.took_lease(number, (handle, version), lease_ms);
+                }
+                _ => {}
             }
             return Ok(());
         }
@@ -88,9 +92,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// Whether a lease begins with it, or goes on.
-fn is_of_lease(command: &Command) -> bool {
-    matches!(command, Command::HeartbeatAnswer { .. } | Command::GrantLease { .. })
 }

@@ -201,6 +201,7 @@ impl World {
     fn kill(&mut self) -> bool {
         let node = self.node_to_harm();
         let after = self.down_for();
+        self.starts_twice(node);
         self.dies(node, after, None)
     }
 
@@ -306,7 +307,7 @@ impl World {
         self.weather.stopping.insert(node);
     }
 
-    fn is_up(&self, node: Who) -> bool {
+    pub(crate) fn is_up(&self, node: Who) -> bool {
         match node {
             Who::Master => self.master.up.is_some(),
             Who::Server(number) => self.servers[number].up.is_some(),

@@ -129,6 +129,7 @@ impl MasterNode {
         let settings = Settings {
             lease_ms: DurationMs(self.swarm.lease_ms),
             heartbeat_ms: DurationMs(self.swarm.heartbeat_ms),
+            pace: self.swarm.master_pace,
             http_address: "master:2".to_owned(),
             random: self.random.next(),
             ..Settings::default()
@@ -157,8 +158,7 @@ impl MasterNode {
     /// Where the log on this disk ends, if a process starts from it.
     pub(crate) fn recovered_from(&self, fs: SimFs) -> Option<LogPosition> {
         let (fs, never): (Arc<dyn Fs>, _) = (Arc::new(fs), AtomicBool::new(false));
-        let found =
-            oplog::recover(&fs, Path::new(DIR), options(self.cluster, &self.swarm), &never);
+        let found = oplog::recover(&fs, Path::new(DIR), options(self.cluster, &self.swarm), &never);
         found.ok().map(|found| found.state.position())
     }
 

@@ -11,9 +11,10 @@ use gfs_types::ErrorKind;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::message::control::{
-    Command, FromChunkserver, Member, ReplicaState, Space, ToChunkserver,
+    Command, FromChunkserver, HeldLease, Member, ReplicaState, Space, ToChunkserver,
 };
 use gfs_types::message::data::{DataRequest, DataResponse, Target};
+use gfs_types::time::Instant;
 
 use crate::swarm::{Fault, Swarm};
 use crate::world::World;
@@ -30,6 +31,10 @@ pub(crate) struct Rules {
     acknowledged: BTreeMap<ChunkHandle, BTreeMap<ChunkVersion, u64>>,
     /// Which runs of servers were to store which versions.
     raises: BTreeSet<(usize, ProcessSession, ChunkHandle, ChunkVersion)>,
+    /// Which run of the master gave each number.
+    numbers: BTreeMap<(ChunkHandle, ChunkVersion), u32>,
+    /// When each server said that it stored a version, by its own clock.
+    stored: BTreeMap<(usize, ChunkHandle, ChunkVersion), Instant>,
     /// To which server each lease was granted, and by which run of the master.
     grants: BTreeMap<(ChunkHandle, ChunkVersion), (usize, u32)>,
     /// Who registered since the master stepped last: it told nothing yet.
@@ -82,6 +87,11 @@ impl World {
         match &message.command {
             Command::Raise { handle, version, .. } => {
                 self.rules.raises.insert((server, message.session, *handle, *version));
+                let run = *self.rules.numbers.entry((*handle, *version)).or_insert(self.master.run);
+                if run != self.master.run {
+                    let what = format!("chunk {handle}: {version} is given again by another run");
+                    self.is_broken("raise-1", &what);
+                }
             }
             Command::GrantLease { handle, version, members, .. } => {
                 self.granted(server, *handle, *version, members);
@@ -122,10 +132,8 @@ impl World {
         if !clocks_are_good(&self.swarm) {
             return;
         }
-        let server = &mut self.servers[number];
-        server.clock.move_to(self.now);
-        let now = server.clock.now();
-        let Some(process) = &server.up else { return };
+        let now = self.shown_to(number);
+        let Some(process) = &self.servers[number].up else { return };
         let leases = process.conversation.register(now, Space::default()).leases;
         for held in leases {
             let its = self.rules.grants.get(&(held.handle, held.version));
@@ -142,8 +150,38 @@ impl World {
         }
     }
 
+    /// L2: a lease runs from when its holder said that it stored the version, for its master counts from later.
+    pub(crate) fn took_lease(
+        &mut self,
+        number: usize,
+        (handle, version): (ChunkHandle, ChunkVersion),
+        lease_ms: u64,
+    ) {
+        let now = self.shown_to(number);
+        let Some(stored) = self.rules.stored.get(&(number, handle, version)) else { return };
+        let Some(process) = &self.servers[number].up else { return };
+        let leases = process.conversation.register(now, Space::default()).leases;
+        let its = |held: &&HeldLease| held.handle == handle && held.version == version;
+        let left_ms = leases.iter().find(its).map_or(0, |held| held.left_ms);
+        if left_ms + now.ms_since(*stored).0 > lease_ms + CLOCK_ERROR_MS {
+            let what = format!(
+                "chunk {handle}: server-{number} takes the lease of {version} for {left_ms} ms, and stored it {} ago",
+                now.ms_since(*stored)
+            );
+            self.is_broken("L2", &what);
+        }
+    }
+
+    /// The time on the clock of a server.
+    fn shown_to(&mut self, number: usize) -> Instant {
+        let server = &mut self.servers[number];
+        server.clock.move_to(self.now);
+        server.clock.now()
+    }
+
     /// A server tells the master.
     pub(crate) fn told_master(&mut self, number: usize, message: &FromChunkserver) {
+        let now = self.shown_to(number);
         let FromChunkserver::Raised { handle, version, result } = message else { return };
         let Some(process) = &self.servers[number].up else { return };
         let asked = (number, process.session, *handle, *version);
@@ -154,6 +192,7 @@ impl World {
             return self.is_broken("session", &what);
         }
         let Ok(replica) = result else { return };
+        self.rules.stored.insert((number, *handle, *version), now);
         let sound = matches!(replica.state, ReplicaState::Clean | ReplicaState::Unclean);
         let acknowledged = self.rules.acknowledged_below(*handle, *version);
         if sound && replica.length < acknowledged {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use gfs_types::DurationMs;
+use gfs_types::pace::{MasterPace, ServerPace};
+
 use crate::agenda::{MS, Micros, SECOND};
 use crate::random::Random;
 use crate::shrink::Cut;
@@ -95,6 +98,10 @@ pub struct Swarm {
     pub heartbeat_ms: u64,
     /// Bytes of a segment of the operation log.
     pub segment_bytes: u64,
+    /// How chunkservers work: often in smaller portions, and less patiently, than in production.
+    pub server_pace: ServerPace,
+    /// How the master does.
+    pub master_pace: MasterPace,
     /// Clients that append.
     pub appenders: usize,
     /// Clients that follow what is appended.
@@ -149,6 +156,8 @@ impl Swarm {
             lease_ms,
             heartbeat_ms: *random.pick(&[100, 250, 500]),
             segment_bytes: *random.pick(&[80 << 10, 256 << 10]),
+            server_pace: server_pace(&mut Random::of(seed, "pace of servers")),
+            master_pace: master_pace(&mut Random::of(seed, "pace of the master")),
             appenders: usize::try_from(random.between(1, 6)).unwrap_or(1),
             readers: usize::try_from(random.between(1, 2)).unwrap_or(1),
             overwriters: usize::try_from(random.between(1, 3)).unwrap_or(1),
@@ -166,6 +175,27 @@ impl Swarm {
             rate_ppm: *random.pick(&[0, 100, 50_000]),
             echo_ppm: *random.pick(&[0, 50_000, 300_000]),
         }
+    }
+}
+
+fn server_pace(random: &mut Random) -> ServerPace {
+    let usual = ServerPace::default();
+    ServerPace {
+        mutations_max: *random.pick(&[2, 8, usual.mutations_max]),
+        // Longer than any mutation of these workloads.
+        flight_bytes_max: *random.pick(&[160 << 10, usual.flight_bytes_max]),
+        orders_resent_max: *random.pick(&[1, usual.orders_resent_max]),
+        joined_bytes_max: *random.pick(&[0, 4 << 10, usual.joined_bytes_max]),
+        teach_rest_bytes: *random.pick(&[4 << 10, usual.teach_rest_bytes]),
+        lease_idle_ms: *random.pick(&[DurationMs(100), DurationMs(1_000), usual.lease_idle_ms]),
+    }
+}
+
+fn master_pace(random: &mut Random) -> MasterPace {
+    let usual = MasterPace::default();
+    MasterPace {
+        repairs_max: *random.pick(&[1, usual.repairs_max]),
+        raise_answer_ms: *random.pick(&[DurationMs(200), usual.raise_answer_ms]),
     }
 }
 
@@ -211,7 +241,7 @@ impl fmt::Display for Swarm {
             f,
             "{:?} every {}-{} ms; lost {} ppm, twice {} ppm, overtaken {} ppm, commands again {} ppm, slow {} \
              ppm up to {} ms; sync {}-{} us; clocks \
-             {} ppm",
+             {} ppm; {:?}, {:?}",
             self.faults,
             self.fault_every.0 / MS,
             self.fault_every.1 / MS,
@@ -223,7 +253,9 @@ impl fmt::Display for Swarm {
             self.slow.1 / MS,
             self.sync.0,
             self.sync.1,
-            self.rate_ppm
+            self.rate_ppm,
+            self.server_pace,
+            self.master_pace
         )
     }
 }

@@ -91,8 +91,8 @@ const TICK: Micros = 50 * MS;
 impl World {
     /// A formatted cluster that is off. Must be called on the runtime that runs it.
     pub(crate) fn new(seed: u64, swarm: Swarm, print: bool, cut: &Cut) -> anyhow::Result<Self> {
-        let cluster =
-            Cluster { uid: ClusterUid(0xc1), chunk_size: ChunkSize::new(swarm.chunk_bytes)? };
+        let chunk_size = ChunkSize::new(swarm.chunk_bytes)?;
+        let cluster = Cluster { uid: ClusterUid(0xc1), chunk_size, pace: swarm.server_pace };
         let clocks = &mut Random::of(seed, "clocks");
         let mut clock = || {
             let rate = swarm.rate_ppm;

@@ -192,8 +192,7 @@ impl Replica {
         }
         self.granted = version;
         self.sequence = Sequence::default();
-        let me = self.settings.chunkserver;
-        let primary = Primary::new(grant, self.epoch, me, self.length, now);
+        let primary = Primary::new(grant, self.epoch, self.settings, self.length, now);
         self.role = Role::Primary(Box::new(primary));
         self.start(now, start, out);
     }

@@ -334,6 +334,7 @@ impl Replica {
     pub(super) fn block_mismatch(&mut self, out: &mut Vec<Effect>) {
         let why = "a block does not match its checksum";
         match &self.role {
+            Role::Primary(primary) if primary.is_copied() && runs(Mutant::BlamesDownstream) => {}
             Role::Primary(primary) if primary.is_copied() => self.broken(why, out),
             _ => self.damaged(why, out),
         }
