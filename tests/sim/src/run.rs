@@ -118,7 +118,7 @@ async fn run_here(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
         acknowledged: ledger.operations(),
         stale: ledger.stale,
         faults: world.faults(),
-        script: world.weather.happened.clone(),
+        script: world.weather.script.came.clone(),
         violations,
     }
 }
