@@ -75,7 +75,10 @@ impl Weather {
         let (number, written) = self.script.next();
         self.random = Random::of(self.seed, &format!("fault {number}"));
         let drawn = self.random.next();
-        let drawn = || kinds.get(usize::try_from(drawn % kinds.len() as u64).ok()?).copied();
+        let drawn = || {
+            let index = drawn.checked_rem(kinds.len() as u64)?;
+            kinds.get(usize::try_from(index).ok()?).copied()
+        };
         let kind = written.or_else(drawn).filter(|_| !self.left_out.contains(&number))?;
         self.script.came(now, number, kind);
         Some(kind)
