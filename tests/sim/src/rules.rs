@@ -163,10 +163,11 @@ impl World {
         let leases = process.conversation.register(now, Space::default()).leases;
         let its = |held: &&HeldLease| held.handle == handle && held.version == version;
         let left_ms = leases.iter().find(its).map_or(0, |held| held.left_ms);
-        if left_ms + now.ms_since(*stored).0 > lease_ms + CLOCK_ERROR_MS {
+        let ago_ms = now.ms_since(*stored).0;
+        if left_ms > 0 && left_ms + ago_ms > lease_ms + CLOCK_ERROR_MS {
             let what = format!(
-                "chunk {handle}: server-{number} takes the lease of {version} for {left_ms} ms, and stored it {} ago",
-                now.ms_since(*stored)
+                "chunk {handle}: server-{number} takes the lease of {version} for {left_ms} ms, and stored it {ago_ms} ms \
+                 ago"
             );
             self.is_broken("L2", &what);
         }
