@@ -17,6 +17,7 @@ use gfs_membership::store::file::FileStore;
 use gfs_telemetry::Health;
 use gfs_types::config::MasterConfig;
 use gfs_types::ids::ServerUid;
+use gfs_types::pace::MasterPace;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -216,6 +217,7 @@ impl Shell {
             lease_ms: config.lease,
             heartbeat_ms: config.heartbeat,
             trash_grace_ms: config.trash_grace,
+            pace: MasterPace::default(),
             http_address: self.http_address.clone(),
             random: getrandom::u64()?,
         };

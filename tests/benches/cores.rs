@@ -121,7 +121,12 @@ const APPENDS: u64 = 1000;
 
 fn primary() -> Replica {
     let chunk_size = ChunkSize::default();
-    let settings = Settings { chunkserver: ServerUid(1), session: ProcessSession(1), chunk_size };
+    let settings = Settings {
+        chunkserver: ServerUid(1),
+        session: ProcessSession(1),
+        chunk_size,
+        pace: Default::default(),
+    };
     let mut replica = Replica::absent(CHUNK, settings);
     let (version, epoch) = (VERSION, MasterEpoch(1));
     let out = step(&mut replica, ReplicaInput::Create { version, epoch, chunk_size });

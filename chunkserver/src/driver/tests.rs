@@ -94,7 +94,12 @@ fn start(dir: &Path, number: u128, all: Handles) -> (DriverHandle, Server) {
     let (sender, master) = channel();
     let holdings = Arc::new(Mutex::new(Holdings::default()));
     let parts = Parts {
-        settings: Settings { chunkserver: uid, session: SESSION, chunk_size },
+        settings: Settings {
+            chunkserver: uid,
+            session: SESSION,
+            chunk_size,
+            pace: Default::default(),
+        },
         store: store.clone(),
         found,
         peers: Arc::new(Local { me: Peer { chunkserver: uid, session: SESSION }, all }),

@@ -12,6 +12,7 @@ use gfs_durable::fs::Fs;
 use gfs_telemetry::Health;
 use gfs_types::config::ChunkserverConfig;
 use gfs_types::limits::LEASE_CLOSE_MS;
+use gfs_types::pace::ServerPace;
 
 use crate::data_plane::{self, DataPlane, PeerLinks};
 use crate::driver::{self, Clock, Driver};
@@ -77,6 +78,7 @@ impl Serving {
                     chunkserver: identity.chunkserver,
                     session: identity.session,
                     chunk_size: obeyed.chunk_size(),
+                    pace: ServerPace::default(),
                 },
                 store: store.clone(),
                 found,

@@ -19,7 +19,7 @@ pub struct Scanner {
 }
 
 /// Bytes that are searched at once.
-const LOOK_BYTES: usize = 128;
+const LOOK_BYTES: usize = 32;
 
 /// What a look at one place finds.
 enum Look {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gfs_types::ids::{ClusterUid, ProcessSession, ServerUid};
+use gfs_types::mutants::{Mutant, runs};
 
 use crate::atomic;
 use crate::fs::{Fs, Lock};
@@ -157,6 +158,9 @@ impl BlankDir {
 impl Locked {
     fn lock(fs: Arc<dyn Fs>, path: &Path, role: Role) -> Result<Self, DataDirError> {
         let file = path.join(LOCK);
+        if runs(Mutant::LockIsALeftover) && fs.exists(&file)? {
+            fs.remove_file(&file)?;
+        }
         let Some(lock) = fs.try_lock(&file)? else {
             let process = holder(&*fs, &file);
             return Err(DataDirError::InUse { dir: path.to_owned(), process });

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod marks;
 pub mod message;
 pub mod mutants;
+pub mod pace;
 pub mod path;
 pub mod record;
 pub mod region;

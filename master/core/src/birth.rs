@@ -48,7 +48,8 @@ impl Master {
             self.send(step, *member, Command::CreateReplica { handle, version: FIRST_VERSION });
             self.soft.registry.get_mut(*member).recent += 1;
         }
-        let round = Round::new(step.now, FIRST_VERSION, true, self.asked(members));
+        let until = step.now + self.settings.pace.raise_answer_ms;
+        let round = Round::new(until, FIRST_VERSION, true, self.asked(members));
         let work = Work { waiters, stage: Stage::Asked(round), ..Work::new() };
         self.soft.works.insert(handle, work);
         Ok(())

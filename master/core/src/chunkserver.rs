@@ -9,6 +9,7 @@ use gfs_types::message::control::{
     Command, FromChunkserver, HeldLease, RaisedReplica, Registration, ReplicaReport, ReplicaState,
     Space, ToChunkserver,
 };
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
 
 use crate::chunks::NO_VERSION;
@@ -317,7 +318,7 @@ impl Master {
         }
         let session = self.soft.registry.get(server).session;
         if let Some(Work { stage: Stage::Asked(round), .. }) = self.soft.works.get_mut(&handle)
-            && round.number == version
+            && (round.number == version || runs(Mutant::OlderNumberRaised))
             && round.birth == birth
         {
             round.give(server, session, result);

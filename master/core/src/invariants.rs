@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use gfs_types::ids::{ChunkHandle, FileId, ROOT};
-use gfs_types::limits::{REPAIRS_MAX, REPLICATION_MAX, SESSION_RESULTS_MAX, SESSIONS_MAX};
+use gfs_types::limits::{REPLICATION_MAX, SESSION_RESULTS_MAX, SESSIONS_MAX};
 
 use crate::namespace::{DEPTH_MAX, Node, Place, TRASH_ID};
 use crate::raise::Stage;
@@ -230,7 +230,8 @@ fn repairs_are_bounded(master: &Master) -> Check {
     const NAME: &str = "repairs-are-bounded";
     let repairs = &master.soft.repairs;
     hold(NAME, repairs.is_consistent(), || "the queue is not the table".to_owned())?;
-    hold(NAME, repairs.running() <= REPAIRS_MAX, || format!("{} are begun", repairs.running()))
+    let most = master.settings.pace.repairs_max;
+    hold(NAME, repairs.running() <= most, || format!("{} are begun", repairs.running()))
 }
 
 /// The replicas of a chunk that count, as the master sees them: for the simulator's own checks.

@@ -7,6 +7,7 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::limits::RETURN_WAIT_MS;
 use gfs_types::message::control::{Command, Member, ReplicaState};
+use gfs_types::mutants::{self, Mutant};
 use gfs_types::time::Instant;
 use gfs_types::{DurationMs, Error};
 
@@ -105,6 +106,9 @@ impl Master {
     /// Who was made equal under the chunk's version in the run that is here now.
     pub(crate) fn taught(&self, handle: ChunkHandle) -> Vec<ServerIndex> {
         let version = self.durable.chunks.get(handle).map(|chunk| chunk.version);
+        if mutants::runs(Mutant::UntaughtLearnerIsRaised) {
+            return self.may_learn(handle).map(|replica| replica.server).collect();
+        }
         let Some((under, runs)) = self.soft.learners.taught.get(&handle) else { return Vec::new() };
         if Some(*under) != version {
             return Vec::new();

@@ -7,6 +7,7 @@ use gfs_types::ids::{ChunkHandle, FileId, SessionId};
 use gfs_types::limits;
 use gfs_types::message::client::{Reply, Response};
 use gfs_types::message::control::{Command, ToChunkserver};
+use gfs_types::pace::MasterPace;
 use gfs_types::time::{Instant, WallTime};
 use gfs_types::{DurationMs, Error};
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub heartbeat_ms: DurationMs,
     /// How long a deleted file can come back.
     pub trash_grace_ms: DurationMs,
+    /// How it works.
+    pub pace: MasterPace,
     /// `HOST:PORT` of this master's health and metrics, for `Status`.
     pub http_address: String,
     /// A number nobody can guess, drawn at start: session ids are made from it.
@@ -45,6 +48,7 @@ impl Default for Settings {
             lease_ms: limits::LEASE_MS,
             heartbeat_ms: limits::HEARTBEAT_MS,
             trash_grace_ms: limits::TRASH_GRACE_MS,
+            pace: MasterPace::default(),
             http_address: String::new(),
             random: 0,
         }

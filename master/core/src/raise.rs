@@ -14,6 +14,7 @@ use gfs_types::ids::{ChunkHandle, ProcessSession};
 use gfs_types::limits::MEMBER_WAIT_MS;
 use gfs_types::message::client::Response;
 use gfs_types::message::control::Command;
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
 
@@ -161,11 +162,18 @@ impl Master {
         let from = chunk.version;
         let started = self.durable.chunks.started(handle).expect("a chunk being raised is there");
         let number = started.next();
-        self.commit(step, None, Change::RaiseStarted { handle, number });
+        let late = runs(Mutant::NumberNotLogged);
+        if !late {
+            self.commit(step, None, Change::RaiseStarted { handle, number });
+        }
         for member in &members {
             self.send(step, *member, Command::Raise { handle, version: number, from });
         }
-        let round = Round::new(step.now, number, false, self.asked(members));
+        if late {
+            self.commit(step, None, Change::RaiseStarted { handle, number });
+        }
+        let until = step.now + self.settings.pace.raise_answer_ms;
+        let round = Round::new(until, number, false, self.asked(members));
         if let Some(work) = self.soft.works.get_mut(&handle) {
             work.stage = Stage::Asked(round);
         }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gfs_types::DurationMs;
 use gfs_types::ids::ChunkHandle;
-use gfs_types::limits::REPAIRS_MAX;
 use gfs_types::message::control::{ReplicaReport, ReplicaState};
 use gfs_types::time::Instant;
 
@@ -252,7 +251,7 @@ impl Master {
 
     fn may_begin(&mut self, handle: ChunkHandle) -> bool {
         let running = &mut self.soft.repairs.running;
-        let may = running.len() < REPAIRS_MAX || running.contains(&handle);
+        let may = running.len() < self.settings.pace.repairs_max || running.contains(&handle);
         if may {
             running.insert(handle);
         }

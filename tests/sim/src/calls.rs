@@ -9,6 +9,7 @@ use gfs_types::Error;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::message::control::Member;
 use gfs_types::message::data::{DataReply, DataRequest};
+use gfs_types::mutants::{Mutant, runs};
 
 use crate::agenda::{MS, SECOND};
 use crate::net::Who;
@@ -185,8 +186,10 @@ impl World {
             return Ok(());
         };
         call.arrived = Some(server.run);
+        self.rules.arrives(id, to, &ask);
         let (who, target, what) = (call.asker.who(), ask.target, describe(&ask.request));
-        if session.is_some_and(|session| session != process.session) {
+        let foreign = session.is_some_and(|session| session != process.session);
+        if foreign && !runs(Mutant::RestartedIsReady) {
             let error = Error::stale("that run of this server is over");
             self.answer(id, refusal(error));
             return Ok(());
@@ -246,13 +249,16 @@ impl World {
             own: None,
             beyond: true,
         };
-        let (id, after) = (self.number(), self.chance.below(300 * MS));
+        // A moment later, or when other versions may have been raised.
+        let latest = if self.chance.percent(50) { 300 * MS } else { 6 * SECOND };
+        let (id, after) = (self.number(), self.chance.below(latest));
         self.calls.insert(id, again);
         self.agenda.enter(self.now + after, Event::CallArrives(id));
     }
 
     /// A server answers.
     pub(crate) fn answer(&mut self, id: u64, answer: Answer) {
+        self.answers(id, &answer);
         let Some(call) = self.calls.get_mut(&id) else { return };
         if !call.beyond {
             call.own = Some(answer);

@@ -48,6 +48,7 @@ impl World {
                 self.agenda.enter(self.now + after, Event::Mend(Mend::Disk(node)));
             }
             (Fault::Rot, Who::Server(number)) => self.rot(number)?,
+            (Fault::Rot, Who::Master) => self.log_rots()?,
             _ => {}
         }
         Ok(())
@@ -189,6 +190,20 @@ impl World {
     /// Whether an error is of a disk that was broken.
     pub(crate) fn is_of_disk(&self, node: Who, error: &anyhow::Error) -> bool {
         self.disk_failed(node) && error.chain().any(|cause| cause.is::<std::io::Error>())
+    }
+
+    /// A process that cannot start for its disk is started again, and again.
+    pub(crate) fn starts_later(&mut self, node: Who, error: anyhow::Error) -> anyhow::Result<()> {
+        if !self.is_of_disk(node, &error) {
+            return Err(error);
+        }
+        self.note(format_args!("{node} cannot start: its disk fails"));
+        let again = match node {
+            Who::Server(number) => Event::ServerStarts(number),
+            Who::Master | Who::Client(_) => Event::MasterStarts,
+        };
+        self.agenda.enter(self.now + SECOND, again);
+        Ok(())
     }
 
     pub(crate) fn process_ends(&mut self, node: Who) {

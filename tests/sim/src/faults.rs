@@ -1,13 +1,14 @@
 //! What goes wrong, and how it is mended.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use gfs_durable::fs::sim::CrashMode;
 use gfs_types::ids::ChunkHandle;
 
 use crate::agenda::{MS, Micros, SECOND};
+use crate::aimed::AtFlush;
 use crate::net::Who;
-use crate::plan::{Plan, Planned};
+use crate::plan::{Plan, Script};
 use crate::random::Random;
 use crate::swarm::Fault;
 use crate::world::{Event, World};
@@ -27,17 +28,14 @@ pub(crate) struct Weather {
     times: Random,
     /// Of the fault that is drawn: each has a generator of its own, so that one that is left out shifts no other.
     pub(crate) random: Random,
-    /// Of that one.
-    number: u64,
+    /// Which ones, and when.
+    pub(crate) script: Script,
+    /// Of commands that come again.
+    echoes: Random,
     left_out: BTreeSet<u64>,
-    /// What is still to come, where it is written down.
-    script: Option<VecDeque<Planned>>,
-    began: Micros,
-    /// All that came.
-    pub(crate) happened: Vec<Planned>,
-    calm: bool,
+    pub(crate) calm: bool,
     /// The master loses power when its log has something to sync, before it is synced: most of its time it has not.
-    at_flush: Option<(Micros, CrashMode)>,
+    pub(crate) at_flush: Option<AtFlush>,
     /// Nodes that are to stop, and have had nothing to do since.
     stopping: BTreeSet<Who>,
     partitions: u64,
@@ -58,11 +56,9 @@ impl Weather {
             seed,
             times: Random::of(seed, "times of faults"),
             random: Random::of(seed, "faults"),
-            number: 0,
+            script: Script::new(plan),
+            echoes: Random::of(seed, "echoes"),
             left_out: plan.cut.faults.clone(),
-            script: plan.script.clone(),
-            began: 0,
-            happened: Vec::new(),
             calm: true,
             at_flush: None,
             stopping: BTreeSet::new(),
@@ -76,30 +72,34 @@ impl Weather {
 
     /// The next fault, drawn or as it is written down; none when it is left out.
     fn next(&mut self, now: Micros, kinds: &[Fault]) -> Option<Fault> {
-        let written = self.script.as_mut().and_then(VecDeque::pop_front);
-        let number = written.map_or(self.number + 1, |planned| planned.number);
-        self.number = number;
+        let (number, written) = self.script.next();
         self.random = Random::of(self.seed, &format!("fault {number}"));
-        let kind = match written {
-            Some(planned) => {
-                self.random.next();
-                planned.kind
-            }
-            None => *self.random.pick(kinds),
+        let drawn = self.random.next();
+        let drawn = || {
+            let index = drawn.checked_rem(kinds.len() as u64)?;
+            kinds.get(usize::try_from(index).ok()?).copied()
         };
-        if self.left_out.contains(&number) {
-            return None;
-        }
-        self.happened.push(Planned { number, after_us: now - self.began, kind });
+        let kind = written.or_else(drawn).filter(|_| !self.left_out.contains(&number))?;
+        self.script.came(now, number, kind);
         Some(kind)
     }
 
-    fn crash_mode(&mut self) -> CrashMode {
+    pub(crate) fn crash_mode(&mut self) -> CrashMode {
         match self.random.below(4) {
             0 => CrashMode::Nothing,
             1 => CrashMode::Everything,
             _ => CrashMode::Subset(self.random.next()),
         }
+    }
+
+    /// When a command comes again, if it does.
+    pub(crate) fn echoes(&mut self, ppm: u64) -> Option<Micros> {
+        if self.calm || !self.echoes.in_a_million(ppm) {
+            return None;
+        }
+        self.count(Fault::Echo);
+        let latest = if self.echoes.percent(50) { 300 * MS } else { 8 * SECOND };
+        Some(self.echoes.between(MS, latest))
     }
 
     pub(crate) fn count(&mut self, fault: Fault) {
@@ -117,7 +117,8 @@ impl Weather {
 impl World {
     /// From now on things go wrong.
     pub(crate) fn faults_begin(&mut self) {
-        (self.weather.calm, self.weather.began) = (false, self.now);
+        self.weather.calm = false;
+        self.weather.script.begins(self.now);
         self.net.worsen(&self.swarm);
         self.note(format_args!("the faults begin"));
         self.plan_fault();
@@ -142,11 +143,8 @@ impl World {
 
     fn plan_fault(&mut self) {
         let (least, most) = self.swarm.fault_every;
-        let at = match &self.weather.script {
-            None => Some(self.now + self.weather.times.between(least, most)),
-            Some(script) => script.front().map(|next| self.weather.began + next.after_us),
-        };
-        if let Some(at) = at {
+        let drawn = self.now + self.weather.times.between(least, most);
+        if let Some(at) = self.weather.script.next_at(drawn) {
             self.agenda.enter(at, Event::Fault);
         }
     }
@@ -163,6 +161,7 @@ impl World {
             Fault::PowerLoss => self.lose_power()?,
             Fault::ClockRate => self.change_rate(),
             Fault::Blackout => self.black_out_once(),
+            Fault::Alone => self.leave_alone()?,
             // Counted when they are felt.
             Fault::Pause => {
                 self.pause();
@@ -180,7 +179,7 @@ impl World {
                 self.break_disk(fault)?;
                 false
             }
-            Fault::Lost | Fault::Late | Fault::Twice | Fault::Overtaken => false,
+            Fault::Lost | Fault::Late | Fault::Twice | Fault::Overtaken | Fault::Echo => false,
         };
         if happened {
             self.weather.count(fault);
@@ -211,6 +210,7 @@ impl World {
     fn kill(&mut self) -> bool {
         let node = self.node_to_harm();
         let after = self.down_for();
+        self.starts_twice(node);
         self.dies(node, after, None)
     }
 
@@ -219,7 +219,7 @@ impl World {
         let after = self.down_for();
         let mode = self.weather.crash_mode();
         if node == Who::Master && self.weather.random.percent(50) {
-            self.weather.at_flush = Some((after, mode));
+            self.weather.at_flush = Some(AtFlush::new(after, mode));
             return Ok(false);
         }
         if let Who::Server(number) = node
@@ -228,16 +228,6 @@ impl World {
             return Ok(false);
         }
         Ok(self.dies(node, after, Some(mode)))
-    }
-
-    /// The power fails instead of a sync, if that is what is to come.
-    pub(crate) fn fails_at_flush(&mut self) -> bool {
-        let fails = self.weather.at_flush.take().filter(|_| !self.weather.calm);
-        let fails = fails.is_some_and(|(after, mode)| self.dies(Who::Master, after, Some(mode)));
-        if fails {
-            self.weather.count(Fault::PowerLoss);
-        }
-        fails
     }
 
     fn black_out_once(&mut self) -> bool {
@@ -261,6 +251,7 @@ impl World {
         if let Some(shared) = &self.shared {
             shared.ledger().power_failed();
         }
+        self.rules.power_failed();
     }
 
     /// Its process is down already, and will be started by whoever meant to.
@@ -325,7 +316,7 @@ impl World {
         self.weather.stopping.insert(node);
     }
 
-    fn is_up(&self, node: Who) -> bool {
+    pub(crate) fn is_up(&self, node: Who) -> bool {
         match node {
             Who::Master => self.master.up.is_some(),
             Who::Server(number) => self.servers[number].up.is_some(),

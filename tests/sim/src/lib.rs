@@ -12,13 +12,14 @@
 //! | `swarm` | what kind of world is it? |
 //! | `world` | who is in it, and who is told of an event? |
 //! | `net` | who reaches whom, and when? |
-//! | `streams`, `calls` | what becomes of a message on its way? |
+//! | `streams`, `commands`, `calls` | what becomes of a message on its way? |
 //! | `wire` | what have clients instead of sockets? |
 //! | `master`, `server`, `serving` | what runs on a node? |
 //! | `clock` | what time is it there? |
-//! | `faults`, `disks` | what goes wrong? |
+//! | `faults`, `aimed`, `disks` | what goes wrong? |
 //! | `budget` | and what may? |
 //! | `load` | what do clients do, and what were they told? |
+//! | `rules` | may that be said at all? |
 //! | `oracle` | is what they were told so? |
 //! | `plan` | what does a run begin with? |
 //! | `run` | how does a seed go? |
@@ -29,9 +30,11 @@
 //! | `mutants` | do seeds notice what is wrong? |
 
 mod agenda;
+mod aimed;
 mod budget;
 mod calls;
 mod clock;
+mod commands;
 mod disks;
 mod faults;
 mod load;
@@ -43,6 +46,7 @@ mod net;
 mod oracle;
 mod plan;
 mod random;
+mod rules;
 mod run;
 mod scenario;
 mod server;

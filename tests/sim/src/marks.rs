@@ -6,32 +6,14 @@ use gfs_types::marks::{Mark, never_hit};
 /// become shorter.
 pub const NOT_YET: &[(Mark, &str)] = &[
     (
-        Mark::RaiseAnsweredAgain,
-        "no command comes twice: a stream to the master loses its end, never its middle",
-    ),
-    (
         Mark::StaleRefusedRaise,
         "the master asks nobody whom it does not know to be current, and commands do not overtake reports",
     ),
-    (
-        Mark::OtherSessionDropped,
-        "commands to a run of a server travel on the stream of that run, and end with it",
-    ),
     (Mark::OtherPrimaryRefused, "two primaries of one version: no master grants a version twice"),
-    (Mark::LearnerPassedAgain, "chunks are smaller than TEACH_REST_BYTES"),
     (
         Mark::RaiseFoundBegun,
         "a master must die within a raise while a lease runs: once in hundreds of seeds",
     ),
-    (
-        Mark::UntaughtRefusedRaise,
-        "a learner restarts between its report and its raise: once in a hundred seeds",
-    ),
-    (
-        Mark::TornTailCut,
-        "the master must lose power within a write that it did not sync: once in a hundred seeds",
-    ),
-    (Mark::GrantNotTaken, "a member dies between its raise and the grant: once in a hundred seeds"),
 ];
 
 /// Marks that should have been hit by now.

@@ -28,7 +28,9 @@ use crate::random::Random;
 use crate::server::Cluster;
 use crate::swarm::Swarm;
 
-const DIR: &str = "/master";
+pub(crate) const DIR: &str = "/master";
+/// The whole state is checked after so many steps.
+const CHECKED_EVERY: u64 = 256;
 /// Longer than any record of these workloads.
 const RECORD_BYTES_MAX: usize = 64 << 10;
 
@@ -129,6 +131,7 @@ impl MasterNode {
         let settings = Settings {
             lease_ms: DurationMs(self.swarm.lease_ms),
             heartbeat_ms: DurationMs(self.swarm.heartbeat_ms),
+            pace: self.swarm.master_pace,
             http_address: "master:2".to_owned(),
             random: self.random.next(),
             ..Settings::default()
@@ -154,6 +157,13 @@ impl MasterNode {
         Ok(())
     }
 
+    /// Where the log on this disk ends, if a process starts from it.
+    pub(crate) fn recovered_from(&self, fs: SimFs) -> Option<LogPosition> {
+        let (fs, never): (Arc<dyn Fs>, _) = (Arc::new(fs), AtomicBool::new(false));
+        let found = oplog::recover(&fs, Path::new(DIR), options(self.cluster, &self.swarm), &never);
+        found.ok().map(|found| found.state.position())
+    }
+
     /// Steps the core with all that waits, as the driver does with a batch.
     pub(crate) fn step(&mut self) -> anyhow::Result<Done> {
         let Some(process) = &mut self.up else { return Ok(Done::default()) };
@@ -164,7 +174,7 @@ impl MasterNode {
         }
         process.group.accept(effects.drain(..));
         self.steps += 1;
-        if self.steps.is_multiple_of(64) {
+        if self.steps.is_multiple_of(CHECKED_EVERY) {
             invariants::check(&process.core)?;
         }
         self.go_on()

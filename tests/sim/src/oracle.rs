@@ -76,7 +76,6 @@ pub(crate) async fn read_everything(shared: Shared, client: usize) {
         records(&shared, &connected).await?;
         regions(&shared, &connected).await?;
         load::look_at_names(&shared, &connected, client).await;
-        names(&shared);
         Ok::<_, gfs_client::Error>(())
     };
     if let Err(error) = checked.await {
@@ -190,8 +189,8 @@ pub(crate) async fn sync_everything(shared: Shared, client: usize) -> gfs_client
     Ok(())
 }
 
-/// Whether one namespace could have shown all that was told of names (META-1), now that nobody changes them.
-fn names(shared: &Shared) {
+/// Whether one namespace could have shown all that was told of names (META-1), from the first call to the last.
+pub(crate) fn names(shared: &Shared) {
     let report = match shared.notes.history() {
         Ok(history) => gfs_history::check(&history),
         Err(error) => return shared.violation(format!("what was noted of names: {error}")),
@@ -286,6 +285,8 @@ struct Held {
     server: usize,
     replica: Replica,
     bytes: Option<Vec<u8>>,
+    /// They are those of the one before it: nobody has to look at them again.
+    same: bool,
 }
 
 impl Current<'_> {
@@ -304,10 +305,11 @@ impl Current<'_> {
             };
         };
         let held = self.read.entry(*handle).or_insert_with(|| read_replicas(self.world, *handle));
-        let mut bad = Vec::new();
-        for Held { server, replica, bytes } in held {
+        let (mut bad, mut was_good) = (Vec::new(), false);
+        for Held { server, replica, bytes, same } in held {
             let range = within..(within + length).min(replica.length);
-            let good = match bytes {
+            let is_good = match bytes {
+                Some(_) if *same => was_good,
                 Some(bytes) => !range.is_empty() && good(part(bytes, within, length)),
                 None => {
                     let process = self.world.servers[*server].up.as_ref();
@@ -316,7 +318,8 @@ impl Current<'_> {
                     process.and_then(|up| read(up).ok()).is_some_and(|bytes| good(&bytes))
                 }
             };
-            if !good {
+            was_good = is_good;
+            if !is_good {
                 let version = replica.version;
                 bad.push(format!(
                     "{within} of chunk {handle} on server-{server}, version {version}"
@@ -334,10 +337,14 @@ fn read_replicas(world: &World, handle: ChunkHandle) -> Vec<Held> {
         .filter_map(|(server, up)| {
             let replica = up.store.replica(handle).ok()?;
             let bytes = up.store.read_verified(handle, 0..replica.length, replica.length).ok();
-            Some(Held { server, replica, bytes })
+            Some(Held { server, replica, bytes, same: false })
         })
         .collect();
     let newest = all.iter().map(|held| held.replica.version).max();
     all.retain(|held| Some(held.replica.version) == newest);
+    for next in 1..all.len() {
+        let same = all[next].bytes.is_some() && all[next].bytes == all[next - 1].bytes;
+        all[next].same = same && all[next].replica.length == all[next - 1].replica.length;
+    }
     all
 }

@@ -42,3 +42,43 @@ impl Plan {
         Self { seed, swarm, cut: cut.clone(), script: None }
     }
 }
+
+/// Which faults come one at a time: drawn, or written down; and those that came.
+#[derive(Debug)]
+pub(crate) struct Script {
+    written: Option<VecDeque<Planned>>,
+    began: Micros,
+    last: u64,
+    pub(crate) came: Vec<Planned>,
+}
+
+impl Script {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self { written: plan.script.clone(), began: 0, last: 0, came: Vec::new() }
+    }
+
+    /// The faults begin.
+    pub(crate) fn begins(&mut self, now: Micros) {
+        self.began = now;
+    }
+
+    /// When the next one comes, if it comes: as it was drawn, unless it is written down.
+    pub(crate) fn next_at(&self, drawn: Micros) -> Option<Micros> {
+        match &self.written {
+            None => Some(drawn),
+            Some(written) => written.front().map(|next| self.began + next.after_us),
+        }
+    }
+
+    /// The number of the next one, and its kind if that is written down.
+    pub(crate) fn next(&mut self) -> (u64, Option<Fault>) {
+        let written = self.written.as_mut().and_then(VecDeque::pop_front);
+        self.last = written.map_or(self.last + 1, |planned| planned.number);
+        (self.last, written.map(|planned| planned.kind))
+    }
+
+    /// It comes.
+    pub(crate) fn came(&mut self, now: Micros, number: u64, kind: Fault) {
+        self.came.push(Planned { number, after_us: now - self.began, kind });
+    }
+}

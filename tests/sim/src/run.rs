@@ -118,7 +118,7 @@ async fn run_here(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
         acknowledged: ledger.operations(),
         stale: ledger.stale,
         faults: world.faults(),
-        script: world.weather.happened.clone(),
+        script: world.weather.script.came.clone(),
         violations,
     }
 }
@@ -168,7 +168,9 @@ async fn live(world: &mut World, shared: &Shared, cut: &Cut, lie: Lie) -> anyhow
     world.black_out();
     world.heal();
     become_equal(world).await?;
-    check(world, shared, [client(), client()]).await
+    check(world, shared, [client(), client()]).await?;
+    oracle::names(shared);
+    Ok(())
 }
 
 /// Every client must do each thing that it does within so much time after the last fault, those that never did too (V1).

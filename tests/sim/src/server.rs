@@ -20,6 +20,7 @@ use gfs_types::Error;
 use gfs_types::fence::MasterEpoch;
 use gfs_types::ids::{ChunkHandle, ClusterUid, ProcessSession, ServerUid};
 use gfs_types::message::control::{FromChunkserver, Member, Space};
+use gfs_types::pace::ServerPace;
 use gfs_types::region::ChunkSize;
 
 use crate::agenda::Micros;
@@ -110,6 +111,7 @@ impl Peers for Out {
 pub(crate) struct Cluster {
     pub(crate) uid: ClusterUid,
     pub(crate) chunk_size: ChunkSize,
+    pub(crate) pace: ServerPace,
 }
 
 impl Server {
@@ -156,7 +158,12 @@ impl Server {
         let (handle, inboxes) = driver::channels(1);
         let to_master = out.clone();
         let parts = driver::Parts {
-            settings: Settings { chunkserver: self.uid, session, chunk_size: obeyed.chunk_size() },
+            settings: Settings {
+                chunkserver: self.uid,
+                session,
+                chunk_size: obeyed.chunk_size(),
+                pace: cluster.pace,
+            },
             store: store.clone(),
             found,
             peers: out.clone(),

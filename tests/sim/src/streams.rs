@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 
-use gfs_chunkserver::master_link::Ended;
 use gfs_client::network::MasterStream;
 use gfs_master_core::{Connection, Effect, Input, Link};
 use gfs_protocol::pb;
 use gfs_types::Error;
 use gfs_types::message::client::{ClientHello, ClientWelcome, Request};
-use gfs_types::message::control::{FromChunkserver, ToChunkserver};
+use gfs_types::message::control::FromChunkserver;
 use tokio::sync::mpsc;
 
 use crate::agenda::{MS, Micros, SECOND};
@@ -28,8 +27,8 @@ pub(crate) struct Stream {
 
 /// A chunkserver's stream.
 pub(crate) struct Control {
-    server: usize,
-    run: u32,
+    pub(crate) server: usize,
+    pub(crate) run: u32,
     /// The master's run, and its name for it.
     link: Option<(u32, Link)>,
     doomed: bool,
@@ -161,9 +160,7 @@ impl World {
                     let up = self.master.up.as_ref();
                     let id = up.and_then(|up| up.links.get(&link)).copied();
                     let Some(id) = id else { continue };
-                    if let Some(at) = self.on_control(id, false) {
-                        self.agenda.enter(at, Event::CommandArrives(id, Box::new(message)));
-                    }
+                    self.command(id, message);
                 }
                 Effect::CloseLink { link, .. } => {
                     let up = self.master.up.as_ref();
@@ -190,7 +187,7 @@ impl World {
 
     // The streams of chunkservers.
 
-    fn on_control(&mut self, id: u64, to_master: bool) -> Option<Micros> {
+    pub(crate) fn on_control(&mut self, id: u64, to_master: bool) -> Option<Micros> {
         let control = self.controls.get(&id).filter(|control| !control.doomed)?;
         let (server, master) = (Who::Server(control.server), Who::Master);
         let (from, to) = if to_master { (server, master) } else { (master, server) };
@@ -202,7 +199,7 @@ impl World {
         at
     }
 
-    fn doom_control(&mut self, id: u64, after: Micros) {
+    pub(crate) fn doom_control(&mut self, id: u64, after: Micros) {
         if let Some(control) = self.controls.get_mut(&id) {
             control.doomed = true;
             self.agenda.enter(self.now + after, Event::ControlEnds(id));
@@ -244,44 +241,10 @@ impl World {
             }
             _ => return self.doom_control(id, MS),
         };
+        if let FromChunkserver::Register(registration) = &message {
+            self.rules.registers(registration.chunkserver);
+        }
         self.master_input(Input::Chunkserver { link, message });
-    }
-
-    pub(crate) fn command_arrives(
-        &mut self,
-        id: u64,
-        message: ToChunkserver,
-    ) -> anyhow::Result<()> {
-        let Some(control) = self.controls.get(&id) else { return Ok(()) };
-        let (number, run, now) = (control.server, control.run, self.now);
-        let Some(process) = self.process(number, run) else { return Ok(()) };
-        if process.link.control != Some(id) {
-            return Ok(());
-        }
-        if process.link.registered {
-            match process.conversation.obey(message) {
-                Ok(true) => process.link.answered = now,
-                Ok(false) => {}
-                Err(Ended::Said(_)) => self.doom_control(id, MS),
-                Err(Ended::Disk(_)) => self.process_ends(Who::Server(number)),
-            }
-            return self.serve(number);
-        }
-        match process.conversation.welcomed(&message) {
-            Ok(heartbeat) => {
-                process.link.registered = true;
-                process.link.heartbeat = u64::try_from(heartbeat.as_micros())?;
-                process.link.answered = now;
-                let mut report = VecDeque::from(process.conversation.report());
-                report.append(&mut process.out.lock().to_master);
-                self.note(format_args!("server-{number} is registered"));
-                self.tell_master(number, report)?;
-                self.agenda.enter(now, Event::Beat(number, run, id));
-            }
-            Err(Ended::Said(_)) => self.doom_control(id, MS),
-            Err(Ended::Disk(_)) => self.process_ends(Who::Server(number)),
-        }
-        Ok(())
     }
 
     /// What a shard has to say waits for a stream.
@@ -297,6 +260,7 @@ impl World {
             return Ok(());
         };
         for message in messages {
+            self.told_master(number, &message);
             if let Some(at) = self.on_control(id, true) {
                 self.agenda.enter(at, Event::ServerSaid(id, Box::new(message)));
             }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use gfs_types::DurationMs;
+use gfs_types::pace::{MasterPace, ServerPace};
 use serde::{Deserialize, Serialize};
 
 use crate::agenda::{MS, Micros, SECOND};
@@ -23,6 +25,8 @@ pub enum Fault {
     ClockRate,
     /// All machines lose power at once. In a world at most once, for it takes what was not synced.
     Blackout,
+    /// All machines but one lose power while that one is away.
+    Alone,
     /// A disk takes long to sync.
     SlowDisk,
     /// A disk is full.
@@ -31,7 +35,7 @@ pub enum Fault {
     FailedSync,
     /// A write fails half way.
     FailedWrite,
-    /// A bit of a chunk flips.
+    /// A bit of a chunk flips; or of the operation log, which is found on a copy of it.
     Rot,
     /// A message is lost, and its connection with it.
     Lost,
@@ -41,17 +45,20 @@ pub enum Fault {
     Twice,
     /// A message between servers is overtaken by others.
     Overtaken,
+    /// A command to a chunkserver comes again when it is old, at whichever run of it is there by then.
+    Echo,
 }
 
 impl Fault {
     /// Those that come one at a time.
-    pub const EVENTS: [Self; 11] = [
+    pub const EVENTS: [Self; 12] = [
         Self::Kill,
         Self::PowerLoss,
         Self::Pause,
         Self::Partition,
         Self::ClockRate,
         Self::Blackout,
+        Self::Alone,
         Self::SlowDisk,
         Self::FullDisk,
         Self::FailedSync,
@@ -59,7 +66,8 @@ impl Fault {
         Self::Rot,
     ];
     /// Those that come to any message.
-    pub const OF_MESSAGES: [Self; 4] = [Self::Lost, Self::Late, Self::Twice, Self::Overtaken];
+    pub const OF_MESSAGES: [Self; 5] =
+        [Self::Lost, Self::Late, Self::Twice, Self::Overtaken, Self::Echo];
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -81,6 +89,10 @@ pub struct Swarm {
     pub heartbeat_ms: u64,
     /// Bytes of a segment of the operation log.
     pub segment_bytes: u64,
+    /// How chunkservers work: often in smaller portions, and less patiently, than in production.
+    pub server_pace: ServerPace,
+    /// How the master does.
+    pub master_pace: MasterPace,
     /// Clients that append.
     pub appenders: usize,
     /// Clients that follow what is appended.
@@ -105,6 +117,8 @@ pub struct Swarm {
     pub twice_ppm: u64,
     /// Messages between servers that others overtake, in a million.
     pub overtaken_ppm: u64,
+    /// Commands to chunkservers that come again, in a million.
+    pub echo_ppm: u64,
     /// Messages that take long, in a million, and how long at most.
     pub slow: (u64, Micros),
     /// A disk's time for a sync: at least, at most.
@@ -133,6 +147,8 @@ impl Swarm {
             lease_ms,
             heartbeat_ms: *random.pick(&[100, 250, 500]),
             segment_bytes: *random.pick(&[80 << 10, 256 << 10]),
+            server_pace: server_pace(&mut Random::of(seed, "pace of servers")),
+            master_pace: master_pace(&mut Random::of(seed, "pace of the master")),
             appenders: usize::try_from(random.between(1, 6)).unwrap_or(1),
             readers: usize::try_from(random.between(1, 2)).unwrap_or(1),
             overwriters: usize::try_from(random.between(1, 3)).unwrap_or(1),
@@ -143,11 +159,12 @@ impl Swarm {
             faults,
             fault_every: (often * SECOND / 2, often * 2 * SECOND),
             loss_ppm: *random.pick(&[0, 200, 2_000]),
-            twice_ppm: *random.pick(&[0, 500, 10_000]),
+            twice_ppm: *random.pick(&[0, 2_000, 50_000]),
             overtaken_ppm: *random.pick(&[0, 5_000, 100_000]),
             slow: *random.pick(&[(0, MS), (2_000, 100 * MS), (1_000, 1_500 * MS)]),
             sync: *random.pick(&[(100, 800), (500, 5 * MS), (2 * MS, 30 * MS)]),
             rate_ppm: *random.pick(&[0, 100, 50_000]),
+            echo_ppm: *random.pick(&[0, 50_000, 300_000]),
         }
     }
 }
@@ -161,6 +178,8 @@ impl Default for Swarm {
             lease_ms: 10_000,
             heartbeat_ms: 500,
             segment_bytes: 256 << 10,
+            server_pace: ServerPace::default(),
+            master_pace: MasterPace::default(),
             appenders: 1,
             readers: 1,
             overwriters: 1,
@@ -173,10 +192,32 @@ impl Default for Swarm {
             loss_ppm: 0,
             twice_ppm: 0,
             overtaken_ppm: 0,
+            echo_ppm: 0,
             slow: (0, MS),
             sync: (100, 800),
             rate_ppm: 0,
         }
+    }
+}
+
+fn server_pace(random: &mut Random) -> ServerPace {
+    let usual = ServerPace::default();
+    ServerPace {
+        mutations_max: *random.pick(&[2, 8, usual.mutations_max]),
+        // Longer than any mutation of these workloads.
+        flight_bytes_max: *random.pick(&[160 << 10, usual.flight_bytes_max]),
+        orders_resent_max: *random.pick(&[1, usual.orders_resent_max]),
+        joined_bytes_max: *random.pick(&[0, 4 << 10, usual.joined_bytes_max]),
+        teach_rest_bytes: *random.pick(&[4 << 10, usual.teach_rest_bytes]),
+        lease_idle_ms: *random.pick(&[DurationMs(100), DurationMs(1_000), usual.lease_idle_ms]),
+    }
+}
+
+fn master_pace(random: &mut Random) -> MasterPace {
+    let usual = MasterPace::default();
+    MasterPace {
+        repairs_max: *random.pick(&[1, usual.repairs_max]),
+        raise_answer_ms: *random.pick(&[DurationMs(200), usual.raise_answer_ms]),
     }
 }
 
@@ -191,7 +232,7 @@ impl Swarm {
         }
         if cut.messages {
             (self.loss_ppm, self.slow) = (0, (0, MS));
-            (self.twice_ppm, self.overtaken_ppm) = (0, 0);
+            (self.twice_ppm, self.overtaken_ppm, self.echo_ppm) = (0, 0, 0);
         }
     }
 
@@ -224,19 +265,23 @@ impl fmt::Display for Swarm {
         )?;
         write!(
             f,
-            "{:?} every {}-{} ms; lost {} ppm, twice {} ppm, overtaken {} ppm, slow {} ppm up to {} ms; sync {}-{} us; clocks \
-             {} ppm",
+            "{:?} every {}-{} ms; lost {} ppm, twice {} ppm, overtaken {} ppm, commands again {} ppm, slow {} \
+             ppm up to {} ms; sync {}-{} us; clocks \
+             {} ppm; {:?}, {:?}",
             self.faults,
             self.fault_every.0 / MS,
             self.fault_every.1 / MS,
             self.loss_ppm,
             self.twice_ppm,
             self.overtaken_ppm,
+            self.echo_ppm,
             self.slow.0,
             self.slow.1 / MS,
             self.sync.0,
             self.sync.1,
-            self.rate_ppm
+            self.rate_ppm,
+            self.server_pace,
+            self.master_pace
         )
     }
 }

@@ -16,7 +16,7 @@ use gfs_types::message::control::{FromChunkserver, ToChunkserver};
 use gfs_types::region::ChunkSize;
 use tokio::time::{Instant, sleep_until};
 
-use crate::agenda::{Agenda, MS, Micros, SECOND};
+use crate::agenda::{Agenda, MS, Micros};
 use crate::calls::{Call, Ending};
 use crate::clock::NodeClock;
 use crate::faults::{Mend, Weather};
@@ -25,6 +25,7 @@ use crate::master::{Done, MasterNode};
 use crate::net::{Net, Who};
 use crate::plan::Plan;
 use crate::random::Random;
+use crate::rules::Rules;
 use crate::server::{Cluster, Server};
 use crate::streams::{Control, Stream};
 use crate::swarm::Swarm;
@@ -51,6 +52,7 @@ pub(crate) enum Event {
     StreamEnds(u64),
     ServerSaid(u64, Box<FromChunkserver>),
     CommandArrives(u64, Box<ToChunkserver>),
+    CommandEchoes(usize, Box<ToChunkserver>),
     ControlEnds(u64),
     CallArrives(u64),
     CallEnds(u64, Ending),
@@ -73,6 +75,7 @@ pub(crate) struct World {
     pub(crate) streams: BTreeMap<u64, Stream>,
     pub(crate) controls: BTreeMap<u64, Control>,
     pub(crate) weather: Weather,
+    pub(crate) rules: Rules,
     /// What clients were told.
     pub(crate) shared: Option<Shared>,
     /// What connections and retries draw from.
@@ -89,8 +92,8 @@ impl World {
     /// A formatted cluster that is off. Must be called on the runtime that runs it.
     pub(crate) fn new(plan: &Plan, traced: Traced) -> anyhow::Result<Self> {
         let (seed, swarm) = (plan.seed, plan.swarm.clone());
-        let cluster =
-            Cluster { uid: ClusterUid(0xc1), chunk_size: ChunkSize::new(swarm.chunk_bytes)? };
+        let chunk_size = ChunkSize::new(swarm.chunk_bytes)?;
+        let cluster = Cluster { uid: ClusterUid(0xc1), chunk_size, pace: swarm.server_pace };
         let clocks = &mut Random::of(seed, "clocks");
         let mut clock = || {
             let rate = swarm.rate_ppm;
@@ -118,6 +121,7 @@ impl World {
             streams: BTreeMap::new(),
             controls: BTreeMap::new(),
             weather: Weather::new(plan),
+            rules: Rules::default(),
             shared: None,
             chance: Random::of(seed, "connections"),
             disks: Random::of(seed, "disks"),
@@ -226,6 +230,7 @@ impl World {
             Event::ServerWork(server, _)
             | Event::ServerDisk(server, _)
             | Event::ServerDials(server, _)
+            | Event::CommandEchoes(server, _)
             | Event::Beat(server, ..) => Some(Who::Server(*server)),
             Event::CommandArrives(control, _) => self.controls.get(control).map(Control::node),
             Event::CallArrives(call) => self.calls.get(call).map(|call| Who::Server(call.to)),
@@ -276,6 +281,7 @@ impl World {
             Event::StreamEnds(stream) => self.stream_ends(stream),
             Event::ServerSaid(control, message) => self.server_said(control, *message),
             Event::CommandArrives(control, message) => self.command_arrives(control, *message)?,
+            Event::CommandEchoes(number, message) => self.command_echoes(number, *message)?,
             Event::ControlEnds(control) => self.control_ends(control),
             Event::CallArrives(call) => self.call_arrives(call)?,
             Event::CallEnds(call, ending) => self.call_ends(call, ending)?,
@@ -336,6 +342,7 @@ impl World {
             process.step_planned = false;
         }
         let done = self.master.step()?;
+        self.newcomers_told_nothing();
         self.master_did(run, done)
     }
 
@@ -364,20 +371,6 @@ impl World {
             self.master.checkpoint()?;
             self.note(format_args!("the master made a checkpoint"));
         }
-        Ok(())
-    }
-
-    /// A process that cannot start for its disk is started again, and again.
-    fn starts_later(&mut self, node: Who, error: anyhow::Error) -> anyhow::Result<()> {
-        if !self.is_of_disk(node, &error) {
-            return Err(error);
-        }
-        self.note(format_args!("{node} cannot start: its disk fails"));
-        let again = match node {
-            Who::Server(number) => Event::ServerStarts(number),
-            Who::Master | Who::Client(_) => Event::MasterStarts,
-        };
-        self.agenda.enter(self.now + SECOND, again);
         Ok(())
     }
 

@@ -5,6 +5,10 @@ use std::time::Instant;
 
 use gfs_sim::{Cut, Outcome, Plan, Scenario, Sum, Swarm, Traced, cores, run_many, run_plan};
 
+/// As the program has it: a world allocates all the time.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Enough for every rare path; the test command wants more of them.
 const SEEDS: u64 = 200;
 

@@ -3,9 +3,7 @@
 use gfs_types::DurationMs;
 use gfs_types::Error;
 use gfs_types::fence::SerialNumber;
-use gfs_types::limits::{
-    CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, LEASE_IDLE_MS, record_bytes_max,
-};
+use gfs_types::limits::record_bytes_max;
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::{Order, OrderKind, Target};
 use gfs_types::mutants::{Mutant, runs};
@@ -95,10 +93,9 @@ impl Replica {
         if primary.is_frozen() && !runs(Mutant::LearnerMissesMutations) {
             return Err(paused(handle));
         }
-        if primary.waiting() >= CHUNK_MUTATIONS_MAX {
-            return Err(busy(format!(
-                "chunk {handle}: {CHUNK_MUTATIONS_MAX} mutations wait already"
-            )));
+        let most = self.settings.pace.mutations_max;
+        if primary.waiting() >= most {
+            return Err(busy(format!("chunk {handle}: {most} mutations wait already")));
         }
         Ok(())
     }
@@ -148,7 +145,7 @@ impl Replica {
             Role::Primary(primary) => primary.flight_bytes,
             _ => 0,
         };
-        if in_flight + length > CHUNK_FLIGHT_BYTES_MAX {
+        if in_flight + length > self.settings.pace.flight_bytes_max {
             let handle = self.handle;
             return Err(busy(format!("chunk {handle}: {in_flight} bytes are in flight already")));
         }
@@ -158,7 +155,7 @@ impl Replica {
     /// Where the next append goes.
     fn end(&self) -> u64 {
         match &self.role {
-            Role::Primary(primary) => primary.end,
+            Role::Primary(primary) if !runs(Mutant::AppendsOverlap) => primary.end,
             _ => self.length,
         }
     }
@@ -166,7 +163,7 @@ impl Replica {
     fn used(&mut self, now: Instant, deadline: Instant) {
         if let Role::Primary(primary) = &mut self.role {
             primary.used = now;
-            primary.idle_ms = LEASE_IDLE_MS;
+            primary.idle_ms = self.settings.pace.lease_idle_ms;
             primary.deadline = Some(primary.deadline.map_or(deadline, |at| at.min(deadline)));
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gfs_types::fence::SerialNumber;
 use gfs_types::ids::{ChunkHandle, ServerUid};
-use gfs_types::limits::{MEMBER_SILENT_MS, ORDER_RESEND_MAX};
+use gfs_types::limits::MEMBER_SILENT_MS;
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::Member;
 use gfs_types::message::data::{DataResponse, DataSource, OrderKind, Target};
@@ -172,7 +172,8 @@ impl Primary {
         }
         link.sent_through = link.sent_through.max(link.acknowledged);
         let from = link.sent_through.next();
-        let through = SerialNumber(link.acknowledged.0 + ORDER_RESEND_MAX as u64).min(self.last);
+        let through =
+            SerialNumber(link.acknowledged.0 + self.pace.orders_resent_max as u64).min(self.last);
         if from > through {
             return;
         }

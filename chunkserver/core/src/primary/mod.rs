@@ -18,16 +18,17 @@ use std::collections::BTreeMap;
 
 use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
 use gfs_types::ids::{ChunkHandle, ServerUid};
-use gfs_types::limits::{LEASE_BRIEF_MS, LEASE_CLOSE_MS, LEASE_IDLE_MS};
+use gfs_types::limits::{LEASE_BRIEF_MS, LEASE_CLOSE_MS};
 use gfs_types::message::control::Member;
 use gfs_types::message::data::{DataResponse, OrderKind};
+use gfs_types::pace::ServerPace;
 use gfs_types::time::Instant;
 use gfs_types::{DurationMs, Error};
 
 use crate::effect::Effect;
 use crate::input::Token;
-use crate::replica::LeaseStatus;
 use crate::replica::carried::Carried;
+use crate::replica::{LeaseStatus, Settings};
 pub(crate) use admit::paused;
 use members::Link;
 use teach::School;
@@ -60,6 +61,7 @@ pub(crate) struct Primary {
     used: Instant,
     /// How long after that it is given up.
     idle_ms: DurationMs,
+    pace: ServerPace,
     /// Who learns what the members hold.
     school: School,
     /// When members that heard of no commit are told (mut-4).
@@ -159,10 +161,11 @@ impl Primary {
     pub(crate) fn new(
         grant: Grant,
         epoch: MasterEpoch,
-        me: ServerUid,
+        settings: Settings,
         length: u64,
         now: Instant,
     ) -> Self {
+        let Settings { chunkserver: me, pace, .. } = settings;
         let Grant { version, members, until, brief } = grant;
         let (mine, others): (Vec<_>, Vec<_>) =
             members.into_iter().partition(|member| member.chunkserver == me);
@@ -181,7 +184,8 @@ impl Primary {
             syncs: Vec::new(),
             sync_in_flight: false,
             used: now,
-            idle_ms: if brief { LEASE_BRIEF_MS } else { LEASE_IDLE_MS },
+            idle_ms: if brief { LEASE_BRIEF_MS } else { pace.lease_idle_ms },
+            pace,
             school: School::default(),
             notice: None,
             deadline: None,

@@ -9,7 +9,6 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::{
     EQUALISE_MS, FREEZE_MS, LEARNERS_WAITING_MAX, MEMBER_SILENT_MS, SEALED_MS, TEACH_PASSES_MAX,
-    TEACH_REST_BYTES,
 };
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::{FromChunkserver, Member};
@@ -276,14 +275,14 @@ impl Replica {
     }
 
     fn pass_done(&mut self, now: Instant, copied_bytes: u64, out: &mut Vec<Effect>) {
-        let handle = self.handle;
+        let (handle, rest_bytes) = (self.handle, self.settings.pace.teach_rest_bytes);
         let Role::Primary(primary) = &mut self.role else { return };
         let (target, version) = (primary.target(handle), primary.version);
         let Some(learner) = &mut primary.school.learner else { return };
         match learner.stage {
             Stage::Copying => {
                 learner.passes += 1;
-                if copied_bytes > TEACH_REST_BYTES && learner.passes < TEACH_PASSES_MAX {
+                if copied_bytes > rest_bytes && learner.passes < TEACH_PASSES_MAX {
                     hit(Mark::LearnerPassedAgain);
                     return primary.next_pass(target, now, out);
                 }

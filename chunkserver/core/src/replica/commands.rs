@@ -106,10 +106,12 @@ impl Replica {
                 format!("chunk {handle}: version {promised} was accepted, {version} is lower");
             return Some(Error::stale(text));
         }
+        if runs(Mutant::UntaughtLearnerIsRaised) {
+            return None;
+        }
         if self.is_learner() {
             let text = format!("chunk {handle}: this replica was not made equal under {from}");
-            let taught =
-                (self.is_taught(from) && version > from) || runs(Mutant::UntaughtLearnerIsRaised);
+            let taught = self.is_taught(from) && version > from;
             hit(if taught { Mark::LearnerRaised } else { Mark::UntaughtRefusedRaise });
             return (!taught).then(|| Error::stale(text));
         }
@@ -190,8 +192,7 @@ impl Replica {
         }
         self.granted = version;
         self.sequence = Sequence::default();
-        let me = self.settings.chunkserver;
-        let primary = Primary::new(grant, self.epoch, me, self.length, now);
+        let primary = Primary::new(grant, self.epoch, self.settings, self.length, now);
         self.role = Role::Primary(Box::new(primary));
         self.start(now, start, out);
     }

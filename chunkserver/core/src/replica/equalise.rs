@@ -7,6 +7,7 @@ use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::{DataResponse, Equalise, Target};
+use gfs_types::mutants::{Mutant, runs};
 
 use super::state::{Condition, Event};
 use super::{Pending, Replica, Role};
@@ -135,7 +136,7 @@ impl Replica {
             return stale(format!("version {} is of epoch {}", self.stored, self.epoch));
         }
         match &self.role {
-            _ if version < self.promised => {
+            _ if version < self.promised && !runs(Mutant::OldEqualiseObeyed) => {
                 stale(format!("version {} was accepted, {version} is lower", self.promised))
             }
             Role::Pupil(pupil) if version < pupil.version => {
@@ -333,6 +334,7 @@ impl Replica {
     pub(super) fn block_mismatch(&mut self, out: &mut Vec<Effect>) {
         let why = "a block does not match its checksum";
         match &self.role {
+            Role::Primary(primary) if primary.is_copied() && runs(Mutant::BlamesDownstream) => {}
             Role::Primary(primary) if primary.is_copied() => self.broken(why, out),
             _ => self.damaged(why, out),
         }

@@ -2,7 +2,7 @@
 //! client may be the faster one.
 
 use gfs_types::Error;
-use gfs_types::limits::{CHUNK_FLIGHT_BYTES_MAX, CHUNK_MUTATIONS_MAX, GRANT_WAIT_MS};
+use gfs_types::limits::GRANT_WAIT_MS;
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::Target;
 use gfs_types::time::Instant;
@@ -46,9 +46,10 @@ impl Replica {
         mutation: Mutation,
         out: &mut Vec<Effect>,
     ) {
+        let pace = self.settings.pace;
         let bytes: u64 = self.held.iter().map(|held| held.mutation.bytes()).sum();
-        let full = bytes.saturating_add(mutation.bytes()) > CHUNK_FLIGHT_BYTES_MAX;
-        if full || self.held.len() >= CHUNK_MUTATIONS_MAX {
+        let full = bytes.saturating_add(mutation.bytes()) > pace.flight_bytes_max;
+        if full || self.held.len() >= pace.mutations_max {
             let text = format!("chunk {}: too much waits for its lease", self.handle);
             return out.push(Effect::Reply { token, result: Err(Error::busy(text)) });
         }

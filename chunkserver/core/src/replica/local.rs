@@ -1,7 +1,6 @@
 //! Carrying out the mutations of this replica's own copy, and what follows from each.
 
 use gfs_types::fence::{ChunkVersion, SerialNumber};
-use gfs_types::limits::FRAME_BYTES_MAX;
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::{Order, OrderKind};
 use gfs_types::mutants::{Mutant, runs};
@@ -12,9 +11,6 @@ use super::state::{Condition, Event};
 use super::{Pending, RETRY_MS, Replica, Role};
 use crate::effect::{Effect, LocalWrite, StoreOp};
 
-/// Writes that are carried out as one have at most so many bytes.
-const JOINED_BYTES_MAX: u64 = FRAME_BYTES_MAX;
-
 impl Replica {
     /// The write that was asked for last, not carried out yet, goes on with those behind it that came meanwhile and begin where it
     /// ends. Gives the last of them, to be named in [`Input::Applied`](crate::Input::Applied), and the bytes of all.
@@ -22,7 +18,11 @@ impl Replica {
     /// first has more.
     pub fn join_writes(&mut self, bytes_max: u64) -> Option<(SerialNumber, u64)> {
         let joins = self.overwrites.is_empty() && self.no_space.is_none();
-        self.sequence.join(if joins { JOINED_BYTES_MAX.min(bytes_max) } else { 0 })
+        self.sequence.join(if joins {
+            self.settings.pace.joined_bytes_max.min(bytes_max)
+        } else {
+            0
+        })
     }
 
     /// Begins the next mutation, if it is here and none is under way. The store answers a write with

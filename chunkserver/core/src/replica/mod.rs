@@ -22,6 +22,7 @@ use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::message::control::{Member, RaisedReplica, ReplicaReport, ReplicaState};
 use gfs_types::mutants::{Mutant, runs};
+use gfs_types::pace::ServerPace;
 use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant;
 
@@ -44,6 +45,8 @@ pub struct Settings {
     pub session: ProcessSession,
     /// The cluster's chunk size.
     pub chunk_size: ChunkSize,
+    /// How it works.
+    pub pace: ServerPace,
 }
 
 /// A lease that is held.
@@ -196,7 +199,8 @@ impl Replica {
             }
             Input::Raise { version, from, epoch } => self.raise(now, version, from, epoch, out),
             Input::Grant { version, members, lease_ms, start, brief } => {
-                let until = self.answered + lease_ms;
+                let begins = if runs(Mutant::LeaseFromReceipt) { now } else { self.answered };
+                let until = begins + lease_ms;
                 self.grant(now, Grant { version, members, until, brief }, start, out);
             }
             Input::Teach { version, learner } => self.teach(now, version, learner, out),

@@ -32,7 +32,12 @@ pub(crate) fn uid(number: u128) -> ServerUid {
 
 pub(crate) fn settings(number: u128) -> Settings {
     let chunk_size = ChunkSize::new(CHUNK_BYTES_MIN).unwrap();
-    Settings { chunkserver: uid(number), session: ProcessSession(1), chunk_size }
+    Settings {
+        chunkserver: uid(number),
+        session: ProcessSession(1),
+        chunk_size,
+        pace: Default::default(),
+    }
 }
 
 pub(crate) fn member(number: u128) -> Member {

@@ -67,7 +67,12 @@ impl Server {
         let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
         let (tell, told) = channel();
         let clock = Clock::start();
-        let settings = Settings { chunkserver: identity.me, session: identity.session, chunk_size };
+        let settings = Settings {
+            chunkserver: identity.me,
+            session: identity.session,
+            chunk_size,
+            pace: Default::default(),
+        };
         let parts = crate::driver::Parts {
             settings,
             store: store.clone(),

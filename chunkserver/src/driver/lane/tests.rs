@@ -56,8 +56,12 @@ impl Bench {
         let store = Arc::new(Store::open(Arc::new(RealFs), config).unwrap().0);
         let (handle, Inboxes(mut lanes)) = channels(1);
         let mut flushers = flusher::start(1, &store, &handle).unwrap();
-        let settings =
-            Settings { chunkserver: ServerUid(2), session: ProcessSession(3), chunk_size };
+        let settings = Settings {
+            chunkserver: ServerUid(2),
+            session: ProcessSession(3),
+            chunk_size,
+            pace: Default::default(),
+        };
         let (tell, told) = channel();
         let tell = Mutex::new(tell);
         let shared = shard::Shared {

@@ -1,5 +1,7 @@
 //! Going through the frames of one segment in memory: a pure function of its bytes.
 
+use gfs_types::mutants::{Mutant, runs};
+
 use super::Proof;
 use super::record::{ALIGN_BYTES, Frame, FrameKind, decode, frame_bytes};
 use super::segment::{HEADER_BYTES, Header};
@@ -81,6 +83,9 @@ pub(super) fn judge_end(seed: u32, bytes: &[u8], place: &Place, durable: u64) ->
     let Some(last) = bytes[place.offset..].iter().rposition(|byte| *byte != 0) else {
         return End::Clean;
     };
+    if runs(Mutant::LogCutWhereItRots) {
+        return End::Torn(place.offset + last + 1);
+    }
     if durable >= place.next {
         return End::Rot(Proof::Caller);
     }

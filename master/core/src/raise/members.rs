@@ -114,7 +114,8 @@ impl Master {
     ) -> Result<(), Error> {
         let Some(lease) = self.soft.leases.live(now, handle) else { return Ok(()) };
         let primary = self.soft.registry.get(lease.primary);
-        if members.contains(&lease.primary) || primary.session != lease.session {
+        let may_hold = !members.contains(&lease.primary) && primary.session == lease.session;
+        if !may_hold || runs(Mutant::LeaseNotWaitedFor) {
             return Ok(());
         }
         hit(Mark::RaiseWaitedForLease);

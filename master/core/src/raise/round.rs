@@ -3,7 +3,7 @@
 use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession};
-use gfs_types::limits::{RAISE_ANSWER_MS, RETURN_WAIT_MS};
+use gfs_types::limits::RETURN_WAIT_MS;
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::client::{LeaseGrant, ReplicaLocation, Response};
 use gfs_types::message::control::{Command, LeaseStart, Member, RaisedReplica, ReplicaState};
@@ -45,8 +45,14 @@ pub(crate) enum Answer {
 }
 
 impl Round {
-    pub(crate) fn new(now: Instant, number: ChunkVersion, birth: bool, asked: Vec<Asked>) -> Self {
-        Self { number, birth, asked, until: now + RAISE_ANSWER_MS }
+    /// Answers count until then.
+    pub(crate) fn new(
+        until: Instant,
+        number: ChunkVersion,
+        birth: bool,
+        asked: Vec<Asked>,
+    ) -> Self {
+        Self { number, birth, asked, until }
     }
 
     pub(super) fn is_over(&self, now: Instant) -> bool {

@@ -7,13 +7,16 @@ use crate::random::Random;
 
 pub(super) const DOES: [&str; 3] = ["append", "append a record", "sync"];
 
+/// Appends without a sync, where chance leaves it out: each client must do all that it does now and then.
+const UNSYNCED_MAX: u64 = 50;
+
 pub(super) async fn run(shared: Shared, client: usize, number: usize) {
     let log = number % LOGS;
     let Some(connected) = shared.connected(client).await else { return };
     let mut random = shared.random(client);
     let Some(file) = shared.open(&connected, log_path(log)).await else { return };
     let writer = file.record_writer();
-    let mut sequence = 0;
+    let (mut sequence, mut unsynced) = (0, 0);
     while !shared.is_stopped() {
         sequence += 1;
         let tag = Tag {
@@ -38,17 +41,19 @@ pub(super) async fn run(shared: Shared, client: usize, number: usize) {
             Err(error) if is_trouble(&error) => {}
             Err(error) => return shared.violation(format!("appending: {error}")),
         }
-        if random.percent(shared.sync_percent) {
+        unsynced += 1;
+        if random.percent(shared.sync_percent) || unsynced >= UNSYNCED_MAX {
+            unsynced = 0;
             sync(&shared, &file, client, log).await;
         }
-        rest(&mut random, 250).await;
+        rest(&mut random, 500).await;
     }
 }
 
 /// Mostly small; some are pushed ahead; none is more than a chunk takes with its frame.
 fn length(random: &mut Random, chunk_bytes: u64) -> u64 {
     let most = chunk_bytes / 4 - 100;
-    match random.below(10) {
+    match random.below(25) {
         0 => random.between(most / 2, most),
         1 | 2 => random.between(1_000, most / 4),
         _ => random.between(24, 1_000),

@@ -58,7 +58,7 @@ pub(super) async fn run(shared: Shared, client: usize) {
     let mut random = shared.random(client);
     while !shared.is_stopped() {
         call(&shared, &connected, client, &choose(&mut random)).await;
-        rest(&mut random, 200).await;
+        rest(&mut random, 400).await;
     }
 }
 

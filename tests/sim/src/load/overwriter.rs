@@ -21,8 +21,8 @@ pub(super) async fn run(shared: Shared, client: usize, number: usize) {
     while !shared.is_stopped() {
         let region = random.below(REGIONS);
         match random.below(20) {
-            0 => sync(&shared, &file, client, number).await,
-            1..=12 => write(&shared, &file, client, (number, region)).await,
+            0 | 1 => sync(&shared, &file, client, number).await,
+            2..=12 => write(&shared, &file, client, (number, region)).await,
             _ => {
                 if let Some(read) = read(&shared, &file, (number, region)).await {
                     shared.done(client, DOES[1]);
@@ -33,7 +33,7 @@ pub(super) async fn run(shared: Shared, client: usize, number: usize) {
                 }
             }
         }
-        rest(&mut random, 250).await;
+        rest(&mut random, 500).await;
     }
 }
 

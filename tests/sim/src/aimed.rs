@@ -1,0 +1,136 @@
+//! Faults that chance alone would seldom bring: aimed at a moment, or at all servers but one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gfs_durable::data_dir::{DataDir, DataDirError, Role};
+use gfs_durable::fs::Fs;
+use gfs_durable::fs::sim::{CrashMode, SimFs};
+
+use crate::agenda::{MS, Micros};
+use crate::net::Who;
+use crate::swarm::Fault;
+use crate::world::World;
+
+/// The power of the master is to fail when its log is to be synced.
+#[derive(Debug)]
+pub(crate) struct AtFlush {
+    /// How long it is down then.
+    after: Micros,
+    mode: CrashMode,
+    /// Syncs it may wait for a write that can be torn, for most fit a sector.
+    patience: u32,
+}
+
+const PATIENCE: u32 = 100;
+/// A log with less in it has nothing that later frames prove.
+const LOG_BYTES_MIN: u64 = 8 << 10;
+
+impl AtFlush {
+    pub(crate) const fn new(after: Micros, mode: CrashMode) -> Self {
+        Self { after, mode, patience: PATIENCE }
+    }
+}
+
+impl World {
+    /// The power fails instead of a sync, if that is what is to come; half of the write that was to be synced may be on the disk.
+    pub(crate) fn fails_at_flush(&mut self) -> bool {
+        let Some(mut plan) = self.weather.at_flush.take().filter(|_| !self.weather.calm) else {
+            return false;
+        };
+        let mode = match (plan.mode, torn(&self.master.fs)) {
+            (CrashMode::Subset(_), Some(torn)) => torn,
+            (CrashMode::Subset(_), None) if plan.patience > 0 => {
+                plan.patience -= 1;
+                self.weather.at_flush = Some(plan);
+                return false;
+            }
+            (mode, _) => mode,
+        };
+        let fails = self.dies(Who::Master, plan.after, Some(mode));
+        if fails {
+            self.weather.count(Fault::PowerLoss);
+        }
+        fails
+    }
+
+    /// One server is away for a while, and the machines of the others lose power: what it alone still has must be waited for
+    /// (equal-2).
+    pub(crate) fn leave_alone(&mut self) -> anyhow::Result<bool> {
+        let random = &mut self.weather.random;
+        let alone = usize::try_from(random.below(self.servers.len() as u64)).unwrap_or(0);
+        let away = random.between(3_000, 12_000) * MS;
+        self.dies(Who::Server(alone), away, None);
+        let mut others = 0;
+        for other in (0..self.servers.len()).filter(|other| *other != alone) {
+            let after = self.weather.random.between(50, 1_000) * MS;
+            let mode = self.weather.crash_mode();
+            if self.may_lose_power(other)? && self.dies(Who::Server(other), after, Some(mode)) {
+                others += 1;
+            }
+        }
+        Ok(others >= 2)
+    }
+
+    /// One process has a disk: a second one, started beside it, must refuse.
+    pub(crate) fn starts_twice(&mut self, node: Who) {
+        let (fs, dir, role) = match node {
+            Who::Master => (&self.master.fs, crate::master::DIR, Role::Master),
+            Who::Server(number) => {
+                (&self.servers[number].fs, crate::server::DIR, Role::Chunkserver)
+            }
+            Who::Client(_) => return,
+        };
+        if !self.is_up(node) {
+            return;
+        }
+        let second = DataDir::open(Arc::new(fs.clone()), Path::new(dir), role);
+        if !matches!(second, Err(DataDirError::InUse { .. })) {
+            self.is_broken("a disk has one process", &format!("another one starts on {node}'s"));
+        }
+    }
+
+    /// K2: a bit of the log flips where later frames prove that it was durable. Who finds it does not start, or has it from
+    /// elsewhere; nothing that was told is cut off. Tried on a copy: nobody could mend it.
+    pub(crate) fn log_rots(&mut self) -> anyhow::Result<()> {
+        let copy = self.master.fs.kill();
+        let random = &mut self.weather.random;
+        let Some((path, used)) = newest_segment(&copy)? else { return Ok(()) };
+        if used < LOG_BYTES_MIN {
+            return Ok(());
+        }
+        let (at, mask) = (random.below(used / 2), 1 << random.below(8));
+        copy.flip(&path, at, mask)?;
+        if let Some(found) = self.master.recovered_from(copy)
+            && found < self.master.told
+        {
+            let told = self.master.told;
+            let what = format!("a bit of the log flips, and it ends at {found}: {told} was told");
+            self.is_broken("K2", &what);
+        }
+        Ok(())
+    }
+}
+
+/// How the last write can be torn, if it has more than a sector.
+fn torn(fs: &SimFs) -> Option<CrashMode> {
+    let torn = |mode: &CrashMode| matches!(mode, CrashMode::TornTail(_));
+    fs.crash_modes(0).into_iter().find(torn)
+}
+
+/// The segment that is written to, and how much of it is.
+fn newest_segment(fs: &SimFs) -> anyhow::Result<Option<(PathBuf, u64)>> {
+    let dir = Path::new(crate::master::DIR).join(gfs_master::oplog::LOG_DIR);
+    let mut newest = None;
+    for name in fs.read_dir(&dir)? {
+        let path = dir.join(name);
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            continue;
+        }
+        let bytes = fs.read(&path, 1 << 20)?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            newest = newest.max(Some((path, last as u64)));
+        }
+    }
+    Ok(newest)
+}

@@ -1,0 +1,307 @@
+//! What must be so at every moment, by the names of the rules (docs/protocol.md): looked at where something is said, with what none of
+//! those who say it knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use gfs_chunkserver::data_plane::Ask;
+use gfs_chunkserver::driver::Answer;
+use gfs_master_core::invariants::chunk_view;
+use gfs_types::ErrorKind;
+use gfs_types::fence::ChunkVersion;
+use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
+use gfs_types::message::control::{
+    Command, FromChunkserver, HeldLease, Member, ReplicaState, Space, ToChunkserver,
+};
+use gfs_types::message::data::{DataRequest, DataResponse, Target};
+use gfs_types::time::Instant;
+
+use crate::swarm::{Fault, Swarm};
+use crate::world::World;
+
+/// Clocks that differ by less than this, in parts per million, keep the leases of two servers apart (L2) ...
+const GOOD_CLOCKS_PPM: u64 = 100;
+/// ... but for this: a lease of 10 s at both rates, and what rounding to milliseconds takes.
+const CLOCK_ERROR_MS: u64 = 5;
+
+/// What was said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    /// The length of each chunk that somebody was told of, by the version under which it was committed.
+    acknowledged: BTreeMap<ChunkHandle, BTreeMap<ChunkVersion, u64>>,
+    /// Which runs of servers were to store which versions.
+    raises: BTreeSet<(usize, ProcessSession, ChunkHandle, ChunkVersion)>,
+    /// Which run of the master gave each number.
+    numbers: BTreeMap<(ChunkHandle, ChunkVersion), u32>,
+    /// When each server said that it stored a version, by its own clock.
+    stored: BTreeMap<(usize, ChunkHandle, ChunkVersion), Instant>,
+    /// To which server each lease was granted, and by which run of the master.
+    grants: BTreeMap<(ChunkHandle, ChunkVersion), (usize, u32)>,
+    /// Who registered since the master stepped last: it told nothing yet.
+    newcomers: Vec<ServerUid>,
+    /// Requests that arrived, by the numbers of their calls.
+    asked: BTreeMap<u64, (usize, Target, DataRequest)>,
+}
+
+impl Rules {
+    /// The power failed everywhere: what was acknowledged need not be there.
+    pub(crate) fn power_failed(&mut self) {
+        self.acknowledged.clear();
+    }
+
+    pub(crate) fn registers(&mut self, chunkserver: ServerUid) {
+        self.newcomers.push(chunkserver);
+    }
+
+    pub(crate) fn arrives(&mut self, call: u64, server: usize, ask: &Ask) {
+        self.asked.insert(call, (server, ask.target, ask.request.clone()));
+    }
+
+    /// What was acknowledged under versions below this one.
+    fn acknowledged_below(&self, handle: ChunkHandle, version: ChunkVersion) -> u64 {
+        let its = self.acknowledged.get(&handle);
+        its.and_then(|its| its.range(..version).map(|(_, length)| *length).max()).unwrap_or(0)
+    }
+
+    /// The last lease of a chunk.
+    fn last_grant(&self, handle: ChunkHandle) -> Option<(ChunkVersion, (usize, u32))> {
+        let all = (handle, ChunkVersion(0))..=(handle, ChunkVersion(u64::MAX));
+        self.grants.range(all).next_back().map(|((_, version), to)| (*version, *to))
+    }
+}
+
+fn clocks_are_good(swarm: &Swarm) -> bool {
+    swarm.rate_ppm <= GOOD_CLOCKS_PPM
+        && (swarm.rate_ppm > 0 || !swarm.faults.contains(&Fault::ClockRate))
+}
+
+impl World {
+    pub(crate) fn is_broken(&self, rule: &str, what: &str) {
+        if let Some(shared) = &self.shared {
+            shared.violation(format!("{rule}: {what}"));
+        }
+    }
+
+    /// The master commands.
+    pub(crate) fn commanded(&mut self, server: usize, message: &ToChunkserver) {
+        match &message.command {
+            Command::Raise { handle, version, .. } => {
+                self.rules.raises.insert((server, message.session, *handle, *version));
+                let run = *self.rules.numbers.entry((*handle, *version)).or_insert(self.master.run);
+                if run != self.master.run {
+                    let what = format!("chunk {handle}: {version} is given again by another run");
+                    self.is_broken("raise-1", &what);
+                }
+            }
+            Command::GrantLease { handle, version, members, .. } => {
+                self.granted(server, *handle, *version, members);
+            }
+            _ => {}
+        }
+    }
+
+    /// raise-3: every member has stored what is granted. L2: nobody else holds a lease that this master granted before.
+    fn granted(
+        &mut self,
+        server: usize,
+        handle: ChunkHandle,
+        version: ChunkVersion,
+        members: &[Member],
+    ) {
+        for member in members {
+            let its = self.servers.iter().find(|server| server.uid == member.chunkserver);
+            let process = its.and_then(|server| server.up.as_ref());
+            let process = process.filter(|process| process.session == member.session);
+            let replica = process.and_then(|process| process.store.replica(handle).ok());
+            if let Some(replica) = replica.filter(|replica| replica.version < version) {
+                let (uid, has) = (member.chunkserver, replica.version);
+                let what = format!("chunk {handle}: {version} is granted, {uid} has stored {has}");
+                self.is_broken("raise-3", &what);
+            }
+        }
+        let before = self.rules.last_grant(handle).map(|(_, (before, _))| before);
+        self.rules.grants.insert((handle, version), (server, self.master.run));
+        if let Some(before) = before.filter(|before| *before != server) {
+            self.leases_are_apart(before);
+        }
+    }
+
+    /// L2: with good clocks a server that leads knows of no end of its lease that its master does not know of. Versions keep
+    /// everything safe without it (raise-7).
+    pub(crate) fn leases_are_apart(&mut self, number: usize) {
+        if !clocks_are_good(&self.swarm) {
+            return;
+        }
+        let now = self.shown_to(number);
+        let Some(process) = &self.servers[number].up else { return };
+        let leases = process.conversation.register(now, Space::default()).leases;
+        for held in leases {
+            let its = self.rules.grants.get(&(held.handle, held.version));
+            let Some((version, (to, run))) = self.rules.last_grant(held.handle) else { continue };
+            let same_master = its.is_some_and(|(_, of)| *of == run);
+            let later = version > held.version && to != number;
+            if same_master && later && held.left_ms > CLOCK_ERROR_MS {
+                let what = format!(
+                    "chunk {}: server-{to} was granted {version}, and server-{number} holds the lease of {} for {} ms",
+                    held.handle, held.version, held.left_ms
+                );
+                self.is_broken("L2", &what);
+            }
+        }
+    }
+
+    /// L2: a lease runs from when its holder said that it stored the version, for its master counts from later.
+    pub(crate) fn took_lease(
+        &mut self,
+        number: usize,
+        (handle, version): (ChunkHandle, ChunkVersion),
+        lease_ms: u64,
+    ) {
+        let now = self.shown_to(number);
+        let Some(stored) = self.rules.stored.get(&(number, handle, version)) else { return };
+        let Some(process) = &self.servers[number].up else { return };
+        let leases = process.conversation.register(now, Space::default()).leases;
+        let its = |held: &&HeldLease| held.handle == handle && held.version == version;
+        let left_ms = leases.iter().find(its).map_or(0, |held| held.left_ms);
+        let ago_ms = now.ms_since(*stored).0;
+        if left_ms > 0 && left_ms + ago_ms > lease_ms + CLOCK_ERROR_MS {
+            let what = format!(
+                "chunk {handle}: server-{number} takes the lease of {version} for {left_ms} ms, and stored it {ago_ms} ms \
+                 ago"
+            );
+            self.is_broken("L2", &what);
+        }
+    }
+
+    /// The time on the clock of a server.
+    fn shown_to(&mut self, number: usize) -> Instant {
+        let server = &mut self.servers[number];
+        server.clock.move_to(self.now);
+        server.clock.now()
+    }
+
+    /// A server tells the master.
+    pub(crate) fn told_master(&mut self, number: usize, message: &FromChunkserver) {
+        let now = self.shown_to(number);
+        let FromChunkserver::Raised { handle, version, result } = message else { return };
+        let Some(process) = &self.servers[number].up else { return };
+        let asked = (number, process.session, *handle, *version);
+        if !self.rules.raises.contains(&asked) {
+            let what = format!(
+                "chunk {handle}: server-{number} answers for {version}, which no run was asked but an earlier one"
+            );
+            return self.is_broken("session", &what);
+        }
+        let Ok(replica) = result else { return };
+        self.rules.stored.insert((number, *handle, *version), now);
+        let sound = matches!(replica.state, ReplicaState::Clean | ReplicaState::Unclean);
+        let acknowledged = self.rules.acknowledged_below(*handle, *version);
+        if sound && replica.length < acknowledged {
+            let what = format!(
+                "chunk {handle}: server-{number} stored {version} with {} bytes, {acknowledged} were acknowledged",
+                replica.length
+            );
+            self.is_broken("raise-5", &what);
+        }
+    }
+
+    /// A server answers a request.
+    pub(crate) fn answers(&mut self, call: u64, answer: &Answer) {
+        let Some((server, target, request)) = self.rules.asked.remove(&call) else { return };
+        let handle = target.handle;
+        match (&request, &answer.reply.result) {
+            (_, Err(error)) if error.kind == ErrorKind::Internal => {
+                self.is_broken("a state that cannot be", &error.message);
+            }
+            (DataRequest::Order(_) | DataRequest::Committed { .. }, Ok(_)) => {
+                self.obeyed(server, &target, |has| has == target.version);
+            }
+            // A learner has a lower one.
+            (DataRequest::Equalise(_), Ok(_)) => {
+                self.obeyed(server, &target, |has| has <= target.version);
+            }
+            (DataRequest::Read { .. }, Ok(DataResponse::Bytes { offset, length, .. })) => {
+                self.shown(server, &target, *offset..*offset + *length, &answer.payload);
+            }
+            (
+                DataRequest::Write { .. } | DataRequest::Append { .. } | DataRequest::Sync,
+                Ok(
+                    DataResponse::Committed { length, version }
+                    | DataResponse::Appended { length, version, .. },
+                ),
+            ) => {
+                let its = self.rules.acknowledged.entry(handle).or_default();
+                let known = its.entry(*version).or_default();
+                *known = (*known).max(*length);
+            }
+            _ => {}
+        }
+    }
+
+    /// raise-2: orders of another version are refused.
+    fn obeyed(&self, number: usize, target: &Target, fits: impl Fn(ChunkVersion) -> bool) {
+        let Some(process) = &self.servers[number].up else { return };
+        let Ok(replica) = process.store.replica(target.handle) else { return };
+        if !fits(replica.version) {
+            let (handle, version, has) = (target.handle, target.version, replica.version);
+            let what = format!("chunk {handle}: server-{number} obeys {version}, it has {has}");
+            self.is_broken("raise-2", &what);
+        }
+    }
+
+    /// mut-4: what is shown is committed, so every replica of that version or a later one has it; and whoever shows it too shows
+    /// the same.
+    fn shown(&self, number: usize, target: &Target, range: Range<u64>, bytes: &[u8]) {
+        let handle = target.handle;
+        if range.is_empty() || self.weather.rotten.contains_key(&handle) {
+            return;
+        }
+        let Some(process) = &self.servers[number].up else { return };
+        let Ok(replica) = process.store.replica(handle) else { return };
+        let version = replica.version;
+        for other in self.servers.iter().filter(|other| other.number != number) {
+            let Some(process) = &other.up else { continue };
+            let Ok(replica) = process.store.replica(handle) else { continue };
+            if replica.version < version || replica.suspect || replica.damaged.is_some() {
+                continue;
+            }
+            let other = other.number;
+            if replica.length < range.end {
+                let what = format!(
+                    "chunk {handle}: server-{number} shows {} bytes of {version}, server-{other} has {} of {}",
+                    range.end, replica.length, replica.version
+                );
+                return self.is_broken("mut-4", &what);
+            }
+            let Some(view) = process.handle.view(handle) else { continue };
+            let its = Target { version, ..*target };
+            let shows = view.admit(handle, &its, range.clone(), 0).is_ok_and(|all| all == range);
+            if !shows || replica.version > version {
+                continue;
+            }
+            let read = process.store.read_verified(handle, range.clone(), view.committed_length);
+            if read.is_ok_and(|read| read != bytes) {
+                let what = format!(
+                    "chunk {handle}: server-{number} and server-{other} show different bytes of {version} at {range:?}"
+                );
+                return self.is_broken("mut-4", &what);
+            }
+        }
+    }
+
+    /// D5: what a server told before it registered counts no more, until it tells it again.
+    pub(crate) fn newcomers_told_nothing(&mut self) {
+        let newcomers = std::mem::take(&mut self.rules.newcomers);
+        let Some(process) = self.master.up.as_ref().filter(|_| !newcomers.is_empty()) else {
+            return;
+        };
+        for handle in self.rules.acknowledged.keys() {
+            let view = chunk_view(&process.core, *handle);
+            let counted = view.iter().flat_map(|view| &view.current);
+            if let Some(uid) = counted.into_iter().find(|uid| newcomers.contains(uid)) {
+                let what = format!("chunk {handle}: {uid} counts, which told nothing yet");
+                return self.is_broken("D5", &what);
+            }
+        }
+    }
+}
