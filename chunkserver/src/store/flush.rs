@@ -77,7 +77,10 @@ impl Chunk {
         new.sequence += 1;
         change(&mut new);
         let (at, bytes) = new.slot();
-        file.write_all_at(&bytes, at).map_err(|error| self.io(error))?;
+        // One bad moment of a disk: the same bytes may go to the same place again. A replica whose header cannot be written counts as
+        // damaged, and it may be the only one of its version.
+        let written = file.write_all_at(&bytes, at).or_else(|_| file.write_all_at(&bytes, at));
+        written.map_err(|error| self.io(error))?;
         Ok(new)
     }
 

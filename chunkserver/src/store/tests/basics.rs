@@ -206,6 +206,7 @@ fn a_write_that_fails_half_way_is_made_once_more() {
         expected[10..30].copy_from_slice(&pattern(1, 20));
         for (offset, length) in mutations {
             put(&store, offset, length).unwrap();
+            store.flush(HANDLE, 1000).unwrap();
             let (from, bytes) = (usize::try_from(offset).unwrap(), pattern(1, length));
             let end = from + bytes.len();
             expected.resize(expected.len().max(end), 0);
