@@ -1,7 +1,7 @@
 //! Durable metadata; `apply` is its only writer.
 
 use gfs_types::fence::{LogPosition, MasterEpoch};
-use gfs_types::ids::{ClusterUid, ProcessSession};
+use gfs_types::ids::{ChunkHandle, ClusterUid, ProcessSession};
 use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::ChunkSize;
 
@@ -92,6 +92,12 @@ impl Durable {
     #[must_use]
     pub fn master_session(&self) -> ProcessSession {
         self.master_session
+    }
+
+    /// Whether the birth of a chunk has ended: before that nobody was told of it.
+    #[must_use]
+    pub fn is_born(&self, handle: ChunkHandle) -> bool {
+        self.chunks.get(handle).is_some() && self.chunks.unborn(handle).is_none()
     }
 
     /// Files, directories, chunks, sessions, and things in the trash: for metrics.

@@ -45,6 +45,8 @@ pub(crate) struct Weather {
     pub(crate) watched: BTreeMap<Who, (Fault, u64)>,
     /// Chunks of which a byte rotted, and on which server.
     pub(crate) rotten: BTreeMap<ChunkHandle, usize>,
+    /// More went wrong than what was promised holds for.
+    pub(crate) beyond: bool,
     /// How many there were of each; only those that changed something.
     counts: BTreeMap<Fault, u64>,
 }
@@ -66,6 +68,7 @@ impl Weather {
             slow: BTreeMap::new(),
             watched: BTreeMap::new(),
             rotten: BTreeMap::new(),
+            beyond: false,
             counts: BTreeMap::new(),
         }
     }

@@ -48,7 +48,9 @@ fn unequal_of(
             .collect();
         // Nobody was told of a chunk whose birth did not end: it is as it is until somebody wants to write to it.
         let written = all.iter().any(|(_, of, replica)| *of == handle && replica.length > 0);
-        if newest == ChunkVersion(1) && !written {
+        let master = world.master.up.as_ref();
+        let born = master.is_none_or(|master| master.core.durable().is_born(handle));
+        if !written && (newest == ChunkVersion(1) || !born) {
             continue;
         }
         if current.len() < 3.min(world.servers.len()) {

@@ -119,6 +119,12 @@ impl World {
                 self.is_broken("raise-3", &what);
             }
         }
+        if self.weather.rotten.get(&handle) == Some(&server)
+            && members.iter().all(|member| member.chunkserver == self.servers[server].uid)
+        {
+            self.weather.beyond = true;
+            self.note(format_args!("chunk {handle} is left with its rotten replica alone"));
+        }
         let before = self.rules.last_grant(handle).map(|(_, (before, _))| before);
         self.rules.grants.insert((handle, version), (server, self.master.run));
         if let Some(before) = before.filter(|before| *before != server) {

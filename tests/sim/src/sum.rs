@@ -15,6 +15,8 @@ use crate::swarm::Fault;
 /// Among so many worlds each kind of fault must have been felt in one of sixteen, and each rare path been come by.
 const MANY: usize = 200;
 const SELDOM: usize = 16;
+/// In one of so many more may go wrong than may be, and then it need not become well.
+const BEYOND: usize = 50;
 /// A world in which less happens proves little: at the median of many, and in each.
 const ACKNOWLEDGED: u64 = 300;
 const SIMULATED: Micros = 60 * SECOND;
@@ -26,6 +28,7 @@ pub struct Sum {
     shortest: Option<Micros>,
     acknowledged: Vec<u64>,
     stale: usize,
+    beyond: usize,
     /// How often each was felt, and in how many worlds.
     faults: BTreeMap<Fault, (u64, usize)>,
     violations: Vec<Violation>,
@@ -43,12 +46,13 @@ impl Sum {
     pub fn add(&mut self, outcome: &Outcome) {
         self.simulated += outcome.simulated;
         // One that ended early says so otherwise.
-        if outcome.violations.is_empty() {
+        if outcome.violations.is_empty() && !outcome.beyond {
             let shortest = self.shortest.unwrap_or(outcome.simulated);
             self.shortest = Some(shortest.min(outcome.simulated));
         }
         self.acknowledged.push(outcome.acknowledged);
         self.stale += usize::from(outcome.stale > 0);
+        self.beyond += usize::from(outcome.beyond);
         for (fault, count) in outcome.faults.iter().filter(|(_, count)| **count > 0) {
             let (times, worlds) = self.faults.entry(*fault).or_default();
             (*times, *worlds) = (*times + count, *worlds + 1);
@@ -99,6 +103,9 @@ impl Sum {
         if self.median() < ACKNOWLEDGED {
             lacks.push(format!("{} acknowledged operations at the median", self.median()));
         }
+        if self.beyond * BEYOND > self.worlds() {
+            lacks.push(format!("{} worlds with more wrong than may be", self.beyond));
+        }
         for fault in Fault::all() {
             let worlds = self.faults.get(&fault).map_or(0, |(_, worlds)| *worlds);
             if worlds * SELDOM < self.worlds() {
@@ -133,6 +140,7 @@ impl Sum {
             "acknowledged": self.acknowledged.iter().sum::<u64>(),
             "acknowledged_at_the_median": self.median(),
             "seeds_with_stale_reads": self.stale,
+            "seeds_beyond_what_is_promised": self.beyond,
             "faults": self.faults.iter().map(|(fault, (times, _))| (format!("{fault:?}"), *times)).collect::<BTreeMap<_, _>>(),
             "marks": Mark::ALL.len(),
             "marks_never_hit": never.iter().map(name).collect::<Vec<_>>(),
@@ -150,7 +158,7 @@ impl Sum {
         let hours = self.simulated / (36 * SECOND);
         lines.push(format!(
             "{} seeds, {} with violations; {}.{:02} h simulated in {} s: {} times as fast; {} operations acknowledged, {} at the median; \
-             {} seeds with stale reads",
+             {} seeds with stale reads, {} beyond what is promised",
             self.worlds(),
             self.bad(),
             hours / 100,
@@ -159,7 +167,8 @@ impl Sum {
             self.times_as_fast(took),
             self.acknowledged.iter().sum::<u64>(),
             self.median(),
-            self.stale
+            self.stale,
+            self.beyond
         ));
         lines.join("\n")
     }
