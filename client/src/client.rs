@@ -1,5 +1,6 @@
 //! The client: one per process is enough; clones share everything.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use gfs_types::region::ChunkSize;
 use tokio::time::Instant;
 
 use crate::data_link::DataLinks;
-use crate::engine::{Engine, defect};
+use crate::engine::{Doing, Engine, defect};
 use crate::error::{Error, Result};
 use crate::file::File;
-use crate::master_link::{MasterLink, NoAnswer};
+use crate::master_link::{Asked, MasterLink, NoAnswer};
 use crate::network::Network;
 use crate::options::{CreateOptions, DeleteOptions, Options, UploadOptions};
 use crate::replica::ReplicaReader;
@@ -82,7 +83,7 @@ impl Client {
         let deadline = Instant::now() + options.timeout;
         // Whatever the answer is, it comes behind the master's welcome.
         let root = Query::Stat { path: "/".to_owned() };
-        let answer = master.call(Request::Query(root), deadline).await;
+        let answer = master.call(&Asked::new(Request::Query(root)), deadline).await;
         let welcome = master.welcome().ok_or_else(|| not_connected(&options, answer.err()))?;
         let chunk_size = ChunkSize::new(welcome.chunk_bytes).map_err(|error| Error::Defect {
             doing: "connect".to_owned(),
@@ -113,12 +114,12 @@ impl Client {
     /// `NotFound`; `Busy` when time ran out.
     pub async fn stat(&self, path: impl AsRef<str>) -> Result<Entry> {
         let path = GfsPath::parse(path.as_ref())?;
-        let doing = format!("stat `{path}`");
+        let doing = fmt::from_fn(|f| write!(f, "stat `{path}`"));
         let mut entry = self.entry(&path, &doing).await?;
         entry.length = match self.engine.final_length(&entry) {
             Some(length) => length,
             // On the heap: few files need it, and every caller would carry it around.
-            None => Box::pin(self.engine.length_of(&entry, Vec::new(), &doing)).await?,
+            None => Box::pin(self.engine.length_of(&entry, Vec::new(), &doing.to_string())).await?,
         };
         Ok(entry)
     }
@@ -138,7 +139,7 @@ impl Client {
     /// `AlreadyExists`, `NotFound` for the directory, `Unknown`.
     pub async fn create(&self, path: impl AsRef<str>, options: CreateOptions) -> Result<File> {
         let path = GfsPath::parse(path.as_ref())?;
-        let doing = format!("create `{path}`");
+        let doing = fmt::from_fn(|f| write!(f, "create `{path}`"));
         let CreateOptions { replication, attributes } = options;
         let mutation = Mutation::Create { path: path.to_string(), replication, attributes };
         Ok(self.file(entry_of(&doing, self.engine.change(&doing, mutation).await?)?))
@@ -150,10 +151,13 @@ impl Client {
     /// `NotFound`; `Invalid` for a directory.
     pub async fn open(&self, path: impl AsRef<str>) -> Result<File> {
         let path = GfsPath::parse(path.as_ref())?;
-        let doing = format!("open `{path}`");
+        let doing = fmt::from_fn(|f| write!(f, "open `{path}`"));
         let entry = self.entry(&path, &doing).await?;
         if entry.kind == EntryKind::Directory {
-            return Err(Error::Unfit { doing, reason: "it is a directory".to_owned() });
+            return Err(Error::Unfit {
+                doing: doing.to_string(),
+                reason: "it is a directory".to_owned(),
+            });
         }
         Ok(self.file(entry))
     }
@@ -164,7 +168,7 @@ impl Client {
     /// `AlreadyExists`, `NotFound`, `Unknown`.
     pub async fn mkdir(&self, path: impl AsRef<str>, parents: bool) -> Result<()> {
         let path = GfsPath::parse(path.as_ref())?;
-        let doing = format!("make the directory `{path}`");
+        let doing = fmt::from_fn(|f| write!(f, "make the directory `{path}`"));
         self.engine.change(&doing, Mutation::Mkdir { path: path.to_string(), parents }).await?;
         Ok(())
     }
@@ -180,7 +184,7 @@ impl Client {
         replace: bool,
     ) -> Result<Entry> {
         let (from, to) = (GfsPath::parse(from.as_ref())?, GfsPath::parse(to.as_ref())?);
-        let doing = format!("rename `{from}` to `{to}`");
+        let doing = fmt::from_fn(|f| write!(f, "rename `{from}` to `{to}`"));
         let mutation = Mutation::Rename { from: from.to_string(), to: to.to_string(), replace };
         entry_of(&doing, self.engine.change(&doing, mutation).await?)
     }
@@ -191,7 +195,7 @@ impl Client {
     /// `NotFound`; `Invalid` for a directory that is not empty; `Unknown`.
     pub async fn delete(&self, path: impl AsRef<str>, options: DeleteOptions) -> Result<()> {
         let path = GfsPath::parse(path.as_ref())?;
-        let doing = format!("delete `{path}`");
+        let doing = fmt::from_fn(|f| write!(f, "delete `{path}`"));
         let DeleteOptions { recursive, purge } = options;
         let mutation = Mutation::Delete { path: path.to_string(), recursive, purge };
         self.engine.change(&doing, mutation).await?;
@@ -204,7 +208,7 @@ impl Client {
     /// `NotFound`, `AlreadyExists`, `Unknown`.
     pub async fn undelete(&self, path: impl AsRef<str>) -> Result<Entry> {
         let path = GfsPath::parse(path.as_ref())?;
-        let doing = format!("undelete `{path}`");
+        let doing = fmt::from_fn(|f| write!(f, "undelete `{path}`"));
         let mutation = Mutation::Undelete { path: path.to_string() };
         entry_of(&doing, self.engine.change(&doing, mutation).await?)
     }
@@ -220,9 +224,9 @@ impl Client {
     /// `Busy` when time ran out.
     pub async fn status(&self) -> Result<ClusterStatus> {
         let (doing, deadline) = ("ask for the cluster's status", self.engine.deadline());
-        match self.engine.question(doing, Request::Query(Query::Status), deadline).await? {
+        match self.engine.question(&doing, Request::Query(Query::Status), deadline).await? {
             Response::Status(status) => Ok(status),
-            other => defect(doing, &other),
+            other => defect(&doing, &other),
         }
     }
 
@@ -278,12 +282,13 @@ impl Client {
         if let Some(session) = self.engine.sessions.take() {
             let deadline = Instant::now() + CLOSE;
             // Lost, the session times out by itself.
-            let _ = self.engine.master.call(Request::CloseSession(session), deadline).await;
+            let close = Asked::new(Request::CloseSession(session));
+            let _ = self.engine.master.call(&close, deadline).await;
         }
     }
 
-    pub(crate) async fn entry(&self, path: &GfsPath, doing: &str) -> Result<Entry> {
-        let query = Request::Query(Query::Stat { path: path.to_string() });
+    pub(crate) async fn entry(&self, path: &GfsPath, doing: Doing<'_>) -> Result<Entry> {
+        let query = Request::Query(Query::Stat { path: path.as_str().to_owned() });
         let answer = self.engine.question(doing, query, self.engine.deadline()).await?;
         entry_of(doing, answer)
     }
@@ -296,7 +301,7 @@ impl Client {
 /// How long the end of a session is waited for.
 const CLOSE: Duration = Duration::from_secs(1);
 
-fn entry_of(doing: &str, answer: Response) -> Result<Entry> {
+fn entry_of(doing: Doing<'_>, answer: Response) -> Result<Entry> {
     match answer {
         Response::Entry(entry) => Ok(entry),
         other => defect(doing, &other),

@@ -1,6 +1,7 @@
 //! Long answers page by page, as streams of constant memory: while one page is taken the next is on its way.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -83,7 +84,7 @@ async fn directory_page(
     path: GfsPath,
     after: Option<String>,
 ) -> Result<Page<Entry>> {
-    let doing = format!("list `{path}`");
+    let doing = fmt::from_fn(|f| write!(f, "list `{path}`"));
     let query = Query::List { path: path.to_string(), after, limit: LIST_PAGE_MAX };
     let deadline = engine.deadline();
     match engine.question(&doing, Request::Query(query), deadline).await? {
@@ -103,9 +104,9 @@ async fn trash_page(engine: Arc<Engine>, after: Option<FileId>) -> Result<Page<T
     let doing = "list the trash";
     let query = Query::Trash { after, limit: LIST_PAGE_MAX };
     let deadline = engine.deadline();
-    match engine.question(doing, Request::Query(query), deadline).await? {
+    match engine.question(&doing, Request::Query(query), deadline).await? {
         Response::Trash { entries, more } => Ok((entries, more)),
-        other => defect(doing, &other),
+        other => defect(&doing, &other),
     }
 }
 
@@ -155,7 +156,7 @@ mod tests {
             Box::pin(async move {
                 match after {
                     None => Ok((vec![1], true)),
-                    Some(_) => defect("list", &"an odd answer"),
+                    Some(_) => defect(&"list", &"an odd answer"),
                 }
             })
         };

@@ -45,7 +45,7 @@ struct Source {
 
 impl Reader {
     pub(crate) fn new(engine: Arc<Engine>, file: FileId, range: Range<u64>, doing: String) -> Self {
-        let known = engine.remembered(|cache, _| cache.length(file));
+        let known = engine.known_length(file);
         let source = Source { engine, file, doing: doing.into() };
         let ending = (range.start < range.end && range.end > known).then(|| source.length());
         let pieces = FuturesOrdered::new();

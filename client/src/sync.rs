@@ -41,7 +41,7 @@ pub(crate) async fn set_length(
     attributes: Option<Attributes>,
     doing: &str,
 ) -> Result<()> {
-    engine.change(doing, Mutation::SetLength { file, length, attributes }).await.map(drop)
+    engine.change(&doing, Mutation::SetLength { file, length, attributes }).await.map(drop)
 }
 
 /// Where all chunks of a file are, page by page from the master itself.

@@ -1,7 +1,7 @@
 //! Where the driver and the log thread meet: records go in, effects come out when they may.
 //!
-//! The rule is that of [`GroupCommit`]; this adds the lock around it and the waiting. Either thread
-//! lets effects out, one at a time, so that their order is kept.
+//! The rule is that of [`GroupCommit`]; this adds the lock around it and the waiting. The driver lets effects
+//! out, and the log thread when there is no driver any more; one at a time, so that their order is kept.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,8 +40,8 @@ pub struct Commit {
     state: Mutex<State>,
     /// The log thread waits here.
     work: Condvar,
-    /// The driver waits here.
-    room: Notify,
+    /// The driver waits here for what becomes durable.
+    durable: Notify,
     /// Whoever holds it lets effects out; what it holds is empty in between.
     turn: Mutex<Vec<Effect>>,
     outbox: Arc<Outbox>,
@@ -68,7 +68,7 @@ impl Commit {
                 ended: false,
             }),
             work: Condvar::new(),
-            room: Notify::new(),
+            durable: Notify::new(),
             turn: Mutex::default(),
             outbox,
         }
@@ -111,16 +111,16 @@ impl Commit {
         idle
     }
 
+    /// Waits until effects may leave that could not before, and lets them out.
+    pub async fn let_out_when_durable(&self) {
+        self.durable.notified().await;
+        self.let_out();
+    }
+
     /// Waits while too much waits for the log.
     pub async fn room(&self) {
         while !self.state().has_room() {
-            let mut emptied = std::pin::pin!(self.room.notified());
-            // What is emptied from here on is noticed.
-            emptied.as_mut().enable();
-            if self.state().has_room() {
-                return;
-            }
-            emptied.await;
+            self.let_out_when_durable().await;
         }
     }
 
@@ -145,11 +145,17 @@ impl Commit {
         }
     }
 
-    /// The batch is on disk; lets out what rested on it.
+    /// The batch is on disk: what rested on it may leave.
     pub fn flushed(&self, durable: LogPosition) {
-        self.state().group.flushed(durable);
-        self.room.notify_waiters();
-        self.let_out();
+        let mut state = self.state();
+        state.group.flushed(durable);
+        let driven = !state.ended;
+        drop(state);
+        if driven {
+            self.durable.notify_one();
+        } else {
+            self.let_out();
+        }
     }
 
     /// The log before this position is not needed any more.
@@ -162,7 +168,8 @@ impl Commit {
     pub fn end(&self) {
         self.state().ended = true;
         self.work.notify_one();
-        self.room.notify_waiters();
+        // A flush may have told the driver, which does not listen any more.
+        self.let_out();
     }
 
     /// Waits; says whether [`Commit::end`] was called meanwhile or before.
@@ -200,8 +207,7 @@ impl Commit {
 impl State {
     fn has_room(&self) -> bool {
         let group = &self.group;
-        let full = group.gathering_bytes() > GATHERING_BYTES_MAX || group.held() > HELD_EFFECTS_MAX;
-        !full || self.ended
+        group.gathering_bytes() <= GATHERING_BYTES_MAX && group.held() <= HELD_EFFECTS_MAX
     }
 
     fn has_job(&self) -> bool {
@@ -242,8 +248,8 @@ mod tests {
         Effect::Reply { connection, request: after.0, reply, after }
     }
 
-    #[test]
-    fn a_reply_leaves_when_the_log_thread_says_its_record_is_durable() {
+    #[tokio::test]
+    async fn a_reply_leaves_when_the_log_thread_says_its_record_is_durable() {
         let outbox = Arc::new(Outbox::default());
         let (client, mut replies) = outbox.open_client();
         let commit = Commit::new(LogPosition(0), outbox);
@@ -252,6 +258,7 @@ mod tests {
         assert_eq!(batch.records().len(), 1);
         assert!(replies.try_recv().is_err(), "not durable yet");
         commit.flushed(LogPosition(1));
+        commit.let_out_when_durable().await;
         assert_eq!(replies.try_recv().unwrap().0, 1);
         assert_eq!(commit.durable(), LogPosition(1));
     }
@@ -263,6 +270,22 @@ mod tests {
         let commit = Commit::new(LogPosition(3), outbox);
         commit.accept(&mut vec![reply(client, 3)]);
         assert_eq!(replies.try_recv().unwrap().0, 3);
+    }
+
+    #[test]
+    fn behind_the_end_of_the_driver_the_log_thread_lets_out() {
+        let outbox = Arc::new(Outbox::default());
+        let (client, mut replies) = outbox.open_client();
+        let commit = Commit::new(LogPosition(0), outbox);
+        commit.accept(&mut vec![append(1), reply(client, 1)]);
+        assert!(matches!(commit.next_job(SOON), Job::Write(_)));
+        commit.accept(&mut vec![append(2), reply(client, 2)]);
+        commit.flushed(LogPosition(1));
+        commit.end();
+        assert_eq!(replies.try_recv().unwrap().0, 1, "the driver was told, and ended");
+        assert!(matches!(commit.next_job(SOON), Job::Write(_)));
+        commit.flushed(LogPosition(2));
+        assert_eq!(replies.try_recv().unwrap().0, 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use gfs_master_core::{Input, Master};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
@@ -42,7 +43,14 @@ impl Inputs {
     /// # Errors
     /// The driver is gone.
     pub async fn send(&self, input: Input) -> Result<(), Ending> {
-        self.0.send(Message::Input(input)).await.map_err(|_| Ending)
+        match self.0.try_send(Message::Input(input)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(Ending),
+            // On the heap: it is seldom, and would make what every input goes through three times as large.
+            Err(TrySendError::Full(message)) => {
+                Box::pin(self.0.send(message)).await.map_err(|_| Ending)
+            }
+        }
     }
 
     /// As [`Inputs::send`], from a thread that may block.
@@ -85,7 +93,7 @@ async fn run(
 ) -> Master {
     let mut messages = Vec::with_capacity(BATCH_INPUTS_MAX);
     let mut effects = Vec::new();
-    while inputs.recv_many(&mut messages, BATCH_INPUTS_MAX).await > 0 {
+    while next_batch(commit, &mut inputs, &mut messages).await > 0 {
         let (now, wall) = (clock.now(), clock.wall());
         for message in messages.drain(..) {
             match message {
@@ -100,6 +108,21 @@ async fn run(
     }
     commit.end();
     master
+}
+
+/// Waits for inputs, and lets out meanwhile what becomes durable. 0: there will be none.
+async fn next_batch(
+    commit: &Commit,
+    inputs: &mut mpsc::Receiver<Message>,
+    batch: &mut Vec<Message>,
+) -> usize {
+    loop {
+        tokio::select! {
+            biased;
+            () = commit.let_out_when_durable() => {}
+            count = inputs.recv_many(batch, BATCH_INPUTS_MAX) => return count,
+        }
+    }
 }
 
 #[cfg(test)]

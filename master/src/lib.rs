@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! gRPC streams ──> Inputs ──> driver (owns the core) ──> Commit ──> log thread: append, flush
-//!      ^                                                   │              │ durable
-//!      └────────────── Outbox <──── effects, FIFO ─────────┴──────────────┘
+//!      ^                                                   │ ^            │ durable
+//!      └────────────── Outbox <──── effects, FIFO ─────────┘ └────────────┘
 //! ```
 //!
 //! One task steps the core, on the thread of the network; one thread appends and flushes the operation log; effects

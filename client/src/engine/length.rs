@@ -21,7 +21,7 @@ impl Engine {
     /// The length of a file: at least all that was acknowledged to anybody before the call.
     pub(crate) async fn file_length(&self, file: FileId, doing: &str) -> Result<u64> {
         let deadline = self.deadline();
-        let seen = self.remembered(|cache, _| cache.length(file));
+        let seen = self.known_length(file);
         // A file never gets shorter, so its last chunk is this one or one behind it.
         let (guess, _) = self.chunk_size.locate(seen.saturating_sub(1));
         let found = self.locate_page(file, guess, 2, deadline).await;
@@ -50,7 +50,7 @@ impl Engine {
     /// The length, where the master knows it.
     pub(crate) fn final_length(&self, entry: &Entry) -> Option<u64> {
         // Never back: this client was told of so much.
-        let told = || self.remembered(|cache, _| cache.length(entry.id)).max(entry.length);
+        let told = || self.known_length(entry.id).max(entry.length);
         (entry.length_is_final || entry.chunks == 0).then(told)
     }
 

@@ -10,12 +10,15 @@ use tokio::time::Instant;
 
 use super::Engine;
 use crate::error::{Error, Result};
-use crate::master_link::{MutationError, NoAnswer};
+use crate::master_link::{Asked, MutationError, NoAnswer};
 use crate::op::mutate::Wanted;
 use crate::retry::{Attempt, Backoff, Failure, Next, next};
 
 /// Chunks asked for at once: one question for 4 GiB of the usual chunks.
 const LOCATE_AHEAD: u32 = 64;
+
+/// What is asked for, in the words of an error; put together only if there is one.
+pub(crate) type Doing<'a> = &'a (dyn std::fmt::Display + Sync);
 
 /// Why the master gave no good answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +36,12 @@ impl Engine {
         request: Request,
         deadline: Instant,
     ) -> std::result::Result<Response, NoGood> {
-        let mut backoff = Backoff::new(self.seed());
+        let (asked, mut backoff) = (Asked::new(request), Backoff::new(self.seed()));
         loop {
-            let answer =
-                self.master.call(request.clone(), deadline).await.map_err(|no| match no {
-                    NoAnswer::TimedOut { last, .. } => NoGood::TimedOut(last),
-                    NoAnswer::Foreign { reason, .. } => NoGood::Refused(WireError::denied(reason)),
-                })?;
+            let answer = self.master.call(&asked, deadline).await.map_err(|no| match no {
+                NoAnswer::TimedOut { last, .. } => NoGood::TimedOut(last),
+                NoAnswer::Foreign { reason, .. } => NoGood::Refused(WireError::denied(reason)),
+            })?;
             let error = match answer.reply.result {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
@@ -57,11 +59,11 @@ impl Engine {
     /// As [`Engine::ask_master`], for callers who pass the error on.
     pub(crate) async fn question(
         &self,
-        doing: &str,
+        doing: Doing<'_>,
         request: Request,
         deadline: Instant,
     ) -> Result<Response> {
-        self.ask_master(request, deadline).await.map_err(|no| self.no_good(doing, no))
+        self.ask_master(request, deadline).await.map_err(|no| self.no_good(&doing.to_string(), no))
     }
 
     pub(crate) fn no_good(&self, doing: &str, no: NoGood) -> Error {
@@ -72,10 +74,10 @@ impl Engine {
     }
 
     /// Changes the namespace, once.
-    pub(crate) async fn change(&self, doing: &str, mutation: Mutation) -> Result<Response> {
+    pub(crate) async fn change(&self, doing: Doing<'_>, mutation: Mutation) -> Result<Response> {
         let (deadline, seed) = (self.deadline(), self.seed());
         self.sessions.mutate(&self.master, &mutation, deadline, seed).await.map_err(|error| {
-            let doing = doing.to_owned();
+            let doing = doing.to_string();
             match error {
                 MutationError::Refused(error) => Error::Refused { doing, error },
                 MutationError::Unknown(last) => Error::Unknown { doing, last },

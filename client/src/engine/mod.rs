@@ -1,7 +1,7 @@
 //! Takes the steps that sessions decide on: the only place where links, caches and clocks meet.
 
 mod length;
-pub(crate) mod master;
+mod master;
 mod mutate;
 pub(crate) mod read;
 mod sync;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gfs_types::fence::{ChunkVersion, MasterEpoch};
-use gfs_types::ids::{ChunkHandle, DataId};
+use gfs_types::ids::{ChunkHandle, DataId, FileId};
 use gfs_types::limits::WRITE_PIECES_MAX;
 use gfs_types::message::data::Target;
 use gfs_types::region::ChunkSize;
@@ -19,6 +19,7 @@ use gfs_types::time::Instant as CoreInstant;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub(crate) use master::Doing;
 pub(crate) use mutate::{Appended, MutationOf, Order};
 
 use crate::data_link::DataLinks;
@@ -91,6 +92,11 @@ impl Engine {
         look(&mut lock(&self.locations), CoreInstant { nanos })
     }
 
+    /// The length that this client was told of.
+    pub(crate) fn known_length(&self, file: FileId) -> u64 {
+        lock(&self.locations).length(file)
+    }
+
     /// Names for so many pushes, one after the other.
     fn data_ids(&self, count: u64) -> DataId {
         DataId { client: self.data_client, seq: self.data_seq.fetch_add(count, Ordering::Relaxed) }
@@ -145,8 +151,9 @@ fn attempt_until(deadline: Instant, limit: Duration) -> Instant {
 }
 
 /// An answer of another kind than the request has.
-pub(crate) fn defect<T>(doing: &str, answer: &impl std::fmt::Debug) -> Result<T> {
-    Err(Error::Defect { doing: doing.to_owned(), reason: format!("unexpected answer {answer:?}") })
+pub(crate) fn defect<T>(doing: Doing<'_>, answer: &impl std::fmt::Debug) -> Result<T> {
+    let reason = format!("unexpected answer {answer:?}");
+    Err(Error::Defect { doing: doing.to_string(), reason })
 }
 
 /// As [`defect`], where a session decides what follows.

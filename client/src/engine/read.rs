@@ -13,6 +13,7 @@ use super::master::NoGood;
 use super::{Engine, attempt_until, odd_answer};
 use crate::data_link::Answer as DataAnswer;
 use crate::error::{Error, Result};
+use crate::master_link::Asked;
 use crate::op::End;
 use crate::op::read::{Answer, Corruption, Event, Question, Session, Step};
 use crate::retry::Failure;
@@ -89,7 +90,7 @@ impl Engine {
         tracing::warn!(chunk = %handle, %version, %chunkserver, evidence, "a replica is corrupt");
         let request = Request::ReportCorrupt { handle, version, chunkserver, evidence };
         let (master, deadline) = (self.master.clone(), self.deadline());
-        tokio::spawn(async move { master.call(request, deadline).await.map(drop) });
+        tokio::spawn(async move { master.call(&Asked::new(request), deadline).await.map(drop) });
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use gfs_types::message::client::{ClientWelcome, Reply, Request};
 use gfs_types::record::ConfigRecord;
 use gfs_types::topology::Topology;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -41,15 +42,32 @@ pub(crate) struct State {
     fatal: Mutex<Option<String>>,
 }
 
+/// A request, shared by who waits for its answer and by the stream, which repeats it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    request: Request,
+    sends: AtomicU32,
+}
+
+impl Asked {
+    /// Not sent yet.
+    pub(crate) fn new(request: Request) -> Arc<Self> {
+        Arc::new(Self { request, sends: AtomicU32::new(0) })
+    }
+
+    fn sends(&self) -> u32 {
+        self.sends.load(Ordering::Relaxed)
+    }
+}
+
 /// A request on its way.
 #[derive(Debug)]
 struct Call {
-    request: Request,
-    sends: Arc<AtomicU32>,
-    reply: oneshot::Sender<Answer>,
+    asked: Arc<Asked>,
+    reply: oneshot::Sender<Reply>,
 }
 
-/// A reply, and how often its request was sent.
+/// A reply, and how often its request was sent since it was asked for.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) reply: Reply,
@@ -95,22 +113,26 @@ impl MasterLink {
     /// Dropped, the request is not repeated any more.
     pub(crate) async fn call(
         &self,
-        request: Request,
+        asked: &Arc<Asked>,
         deadline: Instant,
     ) -> Result<Answer, NoAnswer> {
-        let sends = Arc::new(AtomicU32::new(0));
         let (reply, answer) = oneshot::channel();
-        let call = Call { request, sends: Arc::clone(&sends), reply };
-        let queue = &self.queue;
-        let exchange = async move {
-            queue.send(call).await.ok()?;
-            answer.await.ok()
-        };
-        let sent = || sends.load(Ordering::Relaxed);
-        match timeout_at(deadline, exchange).await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(NoAnswer::Foreign { sends: sent(), reason: self.state.fatal_text() }),
-            Err(_) => Err(NoAnswer::TimedOut { sends: sent(), last: self.problem(sent()) }),
+        let call = Call { asked: Arc::clone(asked), reply };
+        let before = asked.sends();
+        let sent = || asked.sends() - before;
+        let timed_out = || NoAnswer::TimedOut { sends: sent(), last: self.problem(sent()) };
+        if let Err(TrySendError::Full(call)) = self.queue.try_send(call) {
+            // On the heap: it is seldom, and every caller would carry it around.
+            let place = Box::pin(timeout_at(deadline, self.queue.reserve())).await;
+            // Where nobody takes calls any more, the dropped call says so.
+            if let Ok(place) = place.map_err(|_| timed_out())? {
+                place.send(call);
+            }
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(reply)) => Ok(Answer { reply, sends: sent() }),
+            Ok(Err(_)) => Err(NoAnswer::Foreign { sends: sent(), reason: self.state.fatal_text() }),
+            Err(_) => Err(timed_out()),
         }
     }
 

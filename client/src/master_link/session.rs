@@ -11,7 +11,7 @@ use gfs_types::message::client::{Mutation, Request, Response};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{MasterLink, NoAnswer};
+use super::{Asked, MasterLink, NoAnswer};
 use crate::lock;
 use crate::retry::{Attempt, Backoff, Failure, Next, next};
 
@@ -153,10 +153,10 @@ impl Sessions {
     ) -> Result<Option<Response>, MutationError> {
         // An earlier sending has no answer: what this one is told says nothing of that one.
         let mut undecided = false;
+        let (id, answered_below) = (number.id, number.answered_below);
+        let asked = Asked::new(Request::Mutate { id, answered_below, mutation: mutation.clone() });
         loop {
-            let (id, answered_below) = (number.id, number.answered_below);
-            let request = Request::Mutate { id, answered_below, mutation: mutation.clone() };
-            let answer = link.call(request, deadline).await;
+            let answer = link.call(&asked, deadline).await;
             let answer = answer.map_err(|no| no_answer(no, undecided))?;
             undecided |= answer.sends > 1;
             let error = match answer.reply.result {
@@ -191,9 +191,8 @@ impl Sessions {
         deadline: Instant,
     ) -> Result<Number<'_>, MutationError> {
         loop {
+            // From here on what changes is noticed.
             let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
             let begin = lock(&self.book).begin();
             match begin {
                 Begin::Go(id, answered_below) => {
@@ -209,10 +208,10 @@ impl Sessions {
     }
 
     async fn open(&self, link: &MasterLink, deadline: Instant) -> Result<(), MutationError> {
-        let mut opening = Opening(self, None);
+        let (asked, mut opening) = (Asked::new(Request::OpenSession), Opening(self, None));
         let mut backoff = Backoff::new(1);
         loop {
-            let answer = link.call(Request::OpenSession, deadline).await;
+            let answer = link.call(&asked, deadline).await;
             let answer = answer.map_err(|no| match no_answer(no, false) {
                 MutationError::TimedOut { last, .. } => {
                     MutationError::TimedOut { sent: false, last }

@@ -66,6 +66,11 @@ pub fn check_name(name: &str) -> Result<(), PathError> {
     Ok(())
 }
 
+/// What stands between the slashes.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split('/').filter(|name| !name.is_empty())
+}
+
 impl GfsPath {
     /// `/`.
     #[must_use]
@@ -84,16 +89,23 @@ impl GfsPath {
         if !text.starts_with('/') {
             return Err(PathError::NotAbsolute(text.to_owned()));
         }
-        let names: Vec<&str> = text.split('/').filter(|name| !name.is_empty()).collect();
-        if names.len() > PATH_DEPTH_MAX {
-            return Err(PathError::TooDeep(names.len()));
-        }
-        for name in &names {
+        let (mut depth, mut bytes) = (0, 0);
+        for name in names(text) {
             check_name(name).map_err(|error| match error {
                 PathError::Dots(_) => PathError::Dots(text.to_owned()),
                 other => other,
             })?;
+            depth += 1;
+            bytes += "/".len() + name.len();
         }
+        if depth > PATH_DEPTH_MAX {
+            return Err(PathError::TooDeep(depth));
+        }
+        if bytes == text.len() {
+            // As most are.
+            return Ok(Self { text: text.to_owned() });
+        }
+        let names: Vec<&str> = names(text).collect();
         Ok(Self { text: format!("/{}", names.join("/")) })
     }
 
@@ -105,7 +117,7 @@ impl GfsPath {
 
     /// The names between the slashes; none for the root.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.text.split('/').filter(|name| !name.is_empty())
+        names(&self.text)
     }
 
     /// Whether this is `/`.

@@ -65,7 +65,10 @@ impl InFlight {
     /// Nobody waits for replies any more.
     pub(super) async fn ask(&self, asked: Asked) -> Result<u64, Gone> {
         let weight = u32::try_from(asked.weight).map_err(|_| Gone)?;
-        self.free.acquire_many(weight).await.map_err(|_| Gone)?.forget();
+        match self.free.try_acquire_many(weight) {
+            Ok(places) => places.forget(),
+            Err(_) => Box::pin(self.free.acquire_many(weight)).await.map_err(|_| Gone)?.forget(),
+        }
         let mut slots = self.slots();
         let slot = slots.free.pop().unwrap_or(slots.asked.len());
         if slot == slots.asked.len() {
