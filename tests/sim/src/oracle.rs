@@ -312,7 +312,8 @@ impl Current<'_> {
             let range = within..(within + length).min(replica.length);
             let is_good = match bytes {
                 Some(_) if *same => was_good,
-                Some(bytes) => !range.is_empty() && good(part(bytes, within, length)),
+                // Behind its end there is nothing: of a region that was never written that is as it should be.
+                Some(bytes) => good(part(bytes, within, length)),
                 None => {
                     let process = self.world.servers[*server].up.as_ref();
                     let read =

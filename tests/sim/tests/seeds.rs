@@ -55,7 +55,7 @@ fn what_was_found_once_is_not_found_again() {
         let mut bad = Vec::new();
         run_many(scenario.plans(), cores(), Traced::Not, |outcome| {
             bad.extend(
-                (!outcome.violations.is_empty()).then(|| (outcome.seed, outcome.violations)),
+                (!outcome.violations.is_empty()).then_some((outcome.seed, outcome.violations)),
             );
         });
         assert!(
