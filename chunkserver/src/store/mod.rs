@@ -44,6 +44,7 @@ use birth::Folders;
 use chunk::Chunk;
 use files::Files;
 use room::Room;
+use sync::Syncers;
 
 pub use error::{StoreError, is_lost};
 pub use flush_many::Flush;
@@ -132,6 +133,7 @@ pub struct Store {
     files: Files,
     folders: Folders,
     room: Room,
+    syncers: Syncers,
     chunks: RwLock<BTreeMap<ChunkHandle, Entry>>,
 }
 
