@@ -13,7 +13,7 @@ use super::chunk::Chunk;
 use super::directory::{ENDING_NEW, folder, path};
 use super::header::Header;
 use super::layout::{DATA_AT, END_BYTES, ENDS, ENDS_AT, End, SLOT_BYTES, TABLE_AT, entry_at};
-use super::{Entry, Store, StoreError, sync};
+use super::{Entry, Store, StoreError};
 
 /// Folders that are known to be on the disk, so that they are made once a process.
 #[derive(Debug, Default)]
@@ -98,7 +98,7 @@ impl Store {
     /// Makes files with these headers, durable, and takes them in. Gives what came of each, in their order.
     pub(super) fn make_files(&self, headers: Vec<Header>) -> Vec<Result<(), StoreError>> {
         let begun = headers.into_iter().map(|header| self.begin_file(header)).collect();
-        let written = after_sync(begun, |newborn| newborn.file.sync_all());
+        let written = self.sync_files(begun);
         let named = written.into_iter().map(|newborn| self.name_file(newborn?)).collect();
         let durable = self.sync_names(named);
         let mut chunks = self.write_chunks();
@@ -111,6 +111,21 @@ impl Store {
         durable.into_iter().map(|newborn| newborn.map(&mut take_in)).collect()
     }
 
+    /// Those that were good, after they were synced. A sync that fails ends the process.
+    fn sync_files(
+        &self,
+        newborns: Vec<Result<Newborn, StoreError>>,
+    ) -> Vec<Result<Newborn, StoreError>> {
+        let files = newborns.iter().flatten().map(|newborn| Arc::clone(&newborn.file)).collect();
+        let mut synced =
+            self.syncers.all(files, |file: &Arc<dyn File>| file.sync_all()).into_iter();
+        let mut check = |newborn: Newborn| match synced.next() {
+            Some(Err(source)) => Err(StoreError::Fatal { handle: newborn.header.handle, source }),
+            _ => Ok(newborn),
+        };
+        newborns.into_iter().map(|newborn| newborn.and_then(&mut check)).collect()
+    }
+
     /// Each folder once, for all that were named in it: chunks that are made one after the other are in one folder.
     fn sync_names(
         &self,
@@ -118,7 +133,8 @@ impl Store {
     ) -> Vec<Result<Newborn, StoreError>> {
         let folders: BTreeSet<_> = named.iter().flatten().map(|new| new.folder.clone()).collect();
         let folders: Vec<_> = folders.into_iter().collect();
-        let synced = sync::all(&folders, |folder| self.fs.sync_dir(folder));
+        let fs = Arc::clone(&self.fs);
+        let synced = self.syncers.all(folders.clone(), move |folder| fs.sync_dir(folder));
         let synced: BTreeMap<_, _> = folders.into_iter().zip(synced).collect();
         let check = |newborn: Newborn| match synced.get(&newborn.folder) {
             Some(Ok(())) => Ok(newborn),
@@ -164,21 +180,6 @@ impl Store {
         named.map_err(|source| self.full(making(handle)(source)))?;
         Ok(newborn)
     }
-}
-
-/// Those that were good, after they were synced. A sync that fails ends the process.
-fn after_sync(
-    newborns: Vec<Result<Newborn, StoreError>>,
-    sync: impl Fn(&Newborn) -> std::io::Result<()> + Sync,
-) -> Vec<Result<Newborn, StoreError>> {
-    let good: Vec<&Newborn> = newborns.iter().filter_map(|newborn| newborn.as_ref().ok()).collect();
-    let mut synced = sync::all(&good, |newborn| sync(newborn)).into_iter();
-    let check = |newborn: Newborn| match synced.next() {
-        Some(Err(source)) => Err(StoreError::Fatal { handle: newborn.header.handle, source }),
-        _ => Ok(newborn),
-    };
-    let mut check = check;
-    newborns.into_iter().map(|newborn| newborn.and_then(&mut check)).collect()
 }
 
 /// One failure, told of every replica that it concerns.

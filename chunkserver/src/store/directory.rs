@@ -13,9 +13,7 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 use tracing::{info, warn};
 
-use super::birth::Folders;
 use super::chunk::Chunk;
-use super::files::Files;
 use super::header::Header;
 use super::layout::DATA_AT;
 use super::recover::{Recovered, recover};
@@ -65,8 +63,8 @@ impl Store {
         }
         let room = Room::new(config.reserve_bytes);
         let chunks = RwLock::new(chunks);
-        let store =
-            Self { fs, config, files: Files::default(), folders: Folders::default(), room, chunks };
+        let (files, folders, syncers) = Default::default();
+        let store = Self { fs, config, files, folders, room, syncers, chunks };
         Ok((store, found))
     }
 

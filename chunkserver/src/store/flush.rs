@@ -35,11 +35,6 @@ impl<'a> Written<'a> {
         }
     }
 
-    /// The file to sync.
-    pub(super) fn file(&self) -> &'a dyn File {
-        self.file
-    }
-
     /// What came of the sync.
     pub(super) fn end(mut self, synced: io::Result<()>) -> Result<(), StoreError> {
         synced.map_err(|error| self.chunk.fatal(error))?;

@@ -8,7 +8,8 @@ use gfs_types::ids::ChunkHandle;
 
 use super::chunk::Chunk;
 use super::flush::Written;
-use super::{Store, StoreError, sync};
+use super::sync::Syncers;
+use super::{Store, StoreError};
 
 /// A replica that is to be flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl Store {
         let mut rest = &all[..];
         while !rest.is_empty() {
             let (group, others) = rest.split_at(group_length(rest));
-            flush_group(group, &mut done);
+            flush_group(&self.syncers, group, &mut done);
             rest = others;
         }
     }
@@ -107,13 +108,17 @@ fn group_length(all: &[Wanted]) -> usize {
     all.iter().take(GROUP_MAX).take_while(fits).count().max(1)
 }
 
-fn flush_group(group: &[Wanted], done: &mut impl FnMut(usize, Result<(), StoreError>)) {
+fn flush_group(
+    syncers: &Syncers,
+    group: &[Wanted],
+    done: &mut impl FnMut(usize, Result<(), StoreError>),
+) {
     let mut flushed = Vec::new();
-    write_all(group.iter(), Wanted::begin_flush, |wanted, result| match result {
+    write_all(syncers, group.iter(), Wanted::begin_flush, |wanted, result| match result {
         Ok(()) if wanted.flush.clean => flushed.push(wanted),
         result => done(wanted.index, result),
     });
-    write_all(flushed.into_iter(), Wanted::begin_clean, |wanted, result| {
+    write_all(syncers, flushed.into_iter(), Wanted::begin_clean, |wanted, result| {
         done(wanted.index, result);
     });
 }
@@ -134,6 +139,7 @@ impl Wanted {
 /// Writes a header of each that wants one, then syncs all of them together. The header of each is free, and `done` told,
 /// when its own sync is over.
 fn write_all<'a>(
+    syncers: &Syncers,
     group: impl Iterator<Item = &'a Wanted>,
     begin: impl Fn(&'a Wanted) -> Result<Option<Written<'a>>, StoreError>,
     mut done: impl FnMut(&'a Wanted, Result<(), StoreError>),
@@ -149,10 +155,10 @@ fn write_all<'a>(
     if written.len() > 1 {
         written.iter().flatten().for_each(|(_, header)| header.begin_sync());
     }
-    let files: Vec<&dyn File> = written.iter().flatten().map(|(_, header)| header.file()).collect();
-    sync::each(
-        &files,
-        |file| file.sync_data(),
+    let files = written.iter().flatten().map(|(wanted, _)| Arc::clone(&wanted.file)).collect();
+    syncers.each(
+        files,
+        |file: &Arc<dyn File>| file.sync_data(),
         |index, synced| {
             if let Some((wanted, header)) = written[index].take() {
                 done(wanted, header.end(synced));

@@ -46,6 +46,7 @@ use birth::Folders;
 use chunk::Chunk;
 use files::Files;
 use room::Room;
+use sync::Syncers;
 
 pub use error::{StoreError, is_lost};
 pub use flush_many::Flush;
@@ -134,6 +135,7 @@ pub struct Store {
     files: Files,
     folders: Folders,
     room: Room,
+    syncers: Syncers,
     chunks: RwLock<BTreeMap<ChunkHandle, Entry>>,
 }
 
