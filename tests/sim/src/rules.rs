@@ -213,7 +213,9 @@ impl World {
     fn deleted(&mut self, number: usize, handle: ChunkHandle, version: ChunkVersion) {
         let its = (number, handle, ChunkVersion(0))..=(number, handle, ChunkVersion(u64::MAX));
         let stored: Vec<_> = self.rules.stored.range(its).map(|(of, _)| *of).collect();
-        stored.iter().for_each(|of| drop(self.rules.stored.remove(of)));
+        for of in stored {
+            self.rules.stored.remove(&of);
+        }
         if let Some((_, _, later)) = stored.last().filter(|(_, _, has)| *has > version) {
             let what =
                 format!("chunk {handle}: server-{number} deletes {version}, it had stored {later}");
