@@ -16,13 +16,11 @@ use gfs_types::message::control::{
 use gfs_types::message::data::{DataRequest, DataResponse, Target};
 use gfs_types::time::Instant;
 
-use crate::swarm::{Fault, Swarm};
+use crate::swarm::Swarm;
 use crate::world::World;
 
-/// Clocks that differ by less than this, in parts per million, keep the leases of two servers apart (L2) ...
-const GOOD_CLOCKS_PPM: u64 = 100;
-/// ... but for this: a lease of 10 s at both rates, and what rounding to milliseconds takes.
-const CLOCK_ERROR_MS: u64 = 5;
+/// What rounding to milliseconds may take from a lease.
+const ROUNDING_MS: u64 = 5;
 
 /// What was said so far.
 #[derive(Debug, Default)]
@@ -70,9 +68,9 @@ impl Rules {
     }
 }
 
-fn clocks_are_good(swarm: &Swarm) -> bool {
-    swarm.rate_ppm <= GOOD_CLOCKS_PPM
-        && (swarm.rate_ppm > 0 || !swarm.faults.contains(&Fault::ClockRate))
+/// By how much two servers may differ on when a lease is over: their clocks, and rounding (L2).
+fn clock_error_ms(swarm: &Swarm) -> u64 {
+    swarm.lease_ms * 2 * swarm.rate_ppm.max(1) / 1_000_000 + ROUNDING_MS
 }
 
 impl World {
@@ -132,12 +130,9 @@ impl World {
         }
     }
 
-    /// L2: with good clocks a server that leads knows of no end of its lease that its master does not know of. Versions keep
-    /// everything safe without it (raise-7).
+    /// L2: a lease that is over for its master is over for who held it. Versions keep everything safe without it (raise-7).
     pub(crate) fn leases_are_apart(&mut self, number: usize) {
-        if !clocks_are_good(&self.swarm) {
-            return;
-        }
+        let error_ms = clock_error_ms(&self.swarm);
         let now = self.shown_to(number);
         let Some(process) = &self.servers[number].up else { return };
         let leases = process.conversation.register(now, Space::default()).leases;
@@ -146,7 +141,7 @@ impl World {
             let Some((version, (to, run))) = self.rules.last_grant(held.handle) else { continue };
             let same_master = its.is_some_and(|(_, of)| *of == run);
             let later = version > held.version && to != number;
-            if same_master && later && held.left_ms > CLOCK_ERROR_MS {
+            if same_master && later && held.left_ms > error_ms {
                 let what = format!(
                     "chunk {}: server-{to} was granted {version}, and server-{number} holds the lease of {} for {} ms",
                     held.handle, held.version, held.left_ms
@@ -170,7 +165,7 @@ impl World {
         let its = |held: &&HeldLease| held.handle == handle && held.version == version;
         let left_ms = leases.iter().find(its).map_or(0, |held| held.left_ms);
         let ago_ms = now.ms_since(*stored).0;
-        if left_ms > 0 && left_ms + ago_ms > lease_ms + CLOCK_ERROR_MS {
+        if left_ms > 0 && left_ms + ago_ms > lease_ms + ROUNDING_MS {
             let what = format!(
                 "chunk {handle}: server-{number} takes the lease of {version} for {left_ms} ms, and stored it {ago_ms} ms \
                  ago"
