@@ -68,9 +68,9 @@ pub(super) fn recover(
     }
     let traces = Traces::read(file, &header).map_err(io)?;
     match traces.newest_good(file).map_err(io)? {
-        // A killed process leaves all it wrote: only a machine that restarted may have lost what came before this header.
-        Some(end) if end.seq < header.next.seq && header.boot == config.boot => {
-            let reason = "bytes that were written before its head changed on the disk";
+        // A killed process leaves all it wrote: only a machine that restarted may have lost some of it.
+        Some(end) if end.seq < traces.newest_seq() && header.boot == config.boot => {
+            let reason = "bytes that were written changed on the disk";
             Ok(Recovered::base(header, Some(reason.to_owned())))
         }
         Some(end) => settle(file, header, &traces, end, config),

@@ -183,9 +183,6 @@ impl World {
 
     /// A server tells the master.
     pub(crate) fn told_master(&mut self, number: usize, message: &FromChunkserver) {
-        if let FromChunkserver::ReplicaDeleted { handle, version, result: Ok(()) } = message {
-            return self.deleted(number, *handle, *version);
-        }
         let now = self.shown_to(number);
         let FromChunkserver::Raised { handle, version, result } = message else { return };
         let Some(process) = &self.servers[number].up else { return };
@@ -206,20 +203,6 @@ impl World {
                 replica.length
             );
             self.is_broken("raise-5", &what);
-        }
-    }
-
-    /// collect: what was to be deleted was of that version, and no later one.
-    fn deleted(&mut self, number: usize, handle: ChunkHandle, version: ChunkVersion) {
-        let its = (number, handle, ChunkVersion(0))..=(number, handle, ChunkVersion(u64::MAX));
-        let stored: Vec<_> = self.rules.stored.range(its).map(|(of, _)| *of).collect();
-        for of in stored {
-            self.rules.stored.remove(&of);
-        }
-        if let Some((_, _, later)) = stored.last().filter(|(_, _, has)| *has > version) {
-            let what =
-                format!("chunk {handle}: server-{number} deletes {version}, it had stored {later}");
-            self.is_broken("collect", &what);
         }
     }
 

@@ -233,7 +233,7 @@ mod tests {
 
     /// What the first violation says of a world in which that is claimed.
     fn found(lie: Lie) -> String {
-        run_with(&Plan::drawn(2, &Cut::default()), Traced::Not, lie)
+        run_with(&Plan::drawn(3, &Cut::default()), Traced::Not, lie)
             .violations
             .into_iter()
             .next()
@@ -252,7 +252,7 @@ mod tests {
         }
         let moved = found(|ledger| {
             let framed = ledger.records.iter_mut().find(|record| record.framed);
-            framed.expect("seed 2 has framed records").offset += 1;
+            framed.expect("seed 3 has framed records").offset += 1;
         });
         assert!(moved.contains("(A1)"), "{moved}");
     }

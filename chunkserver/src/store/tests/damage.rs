@@ -46,6 +46,22 @@ fn what_rots_after_a_flush_is_damage_and_never_cut_off() {
 }
 
 #[test]
+fn what_rots_before_any_flush_is_damage_and_never_cut_off() {
+    for flip in [DATA_AT, DATA_AT + 139_999, TABLE_AT + 5] {
+        let fs = SimFs::new(1);
+        let (store, _) = open(fs.clone()).unwrap();
+        store.create(HANDLE, ChunkVersion(1)).unwrap();
+        store.write(HANDLE, 0, &Payload::compute(pattern(1, 70_000), 0)).unwrap();
+        store.write(HANDLE, 70_000, &Payload::compute(pattern(2, 70_000), 70_000)).unwrap();
+        let killed = fs.kill();
+        killed.flip(&path(), flip, 4).unwrap();
+        let (_, found) = open(killed).unwrap();
+        let replica = found[0].replica.as_ref().unwrap();
+        assert!(replica.damaged.is_some(), "{} bytes are called all there is", replica.length);
+    }
+}
+
+#[test]
 fn a_flipped_bit_in_data_or_table_is_found_where_it_is() {
     for (at, block) in
         [(DATA_AT, 0), (DATA_AT + 65_536 + 9, 1), (DATA_AT + 139_999, 2), (TABLE_AT + 5, 1)]
