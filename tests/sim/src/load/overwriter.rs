@@ -8,6 +8,9 @@ use super::{Shared, Tag, is_trouble, region_path, rest};
 
 pub(super) const DOES: [&str; 3] = ["write", "read", "sync"];
 
+/// Writes and reads without a sync, where chance leaves it out: each client must do all that it does now and then.
+const UNSYNCED_MAX: u64 = 25;
+
 /// The tag of a write but for its number.
 pub(crate) fn tag(number: usize, region: u64, chunk_bytes: u64) -> Tag {
     let (_, length) = place(region, chunk_bytes);
@@ -18,11 +21,16 @@ pub(super) async fn run(shared: Shared, client: usize, number: usize) {
     let Some(connected) = shared.connected(client).await else { return };
     let mut random = shared.random(client);
     let Some(file) = shared.open(&connected, region_path(number)).await else { return };
+    let mut unsynced = 0;
     while !shared.is_stopped() {
         let region = random.below(REGIONS);
+        unsynced += 1;
         match random.below(20) {
-            0 | 1 => sync(&shared, &file, client, number).await,
-            2..=12 => write(&shared, &file, client, (number, region)).await,
+            drawn if drawn < 2 || unsynced >= UNSYNCED_MAX => {
+                unsynced = 0;
+                sync(&shared, &file, client, number).await;
+            }
+            ..=12 => write(&shared, &file, client, (number, region)).await,
             _ => {
                 if let Some(read) = read(&shared, &file, (number, region)).await {
                     shared.done(client, DOES[1]);
