@@ -201,7 +201,9 @@ fn make(path: &Path) -> Result<()> {
     file.sync_all().context("syncing the source")
 }
 
+/// What was written before is on the disks: else its writing is a part of what is measured, more or less of it each time.
 fn timed(command: &mut Command) -> Result<Duration> {
+    rustix::fs::sync();
     let begun = Instant::now();
     let status = command.status().with_context(|| format!("{command:?}"))?;
     ensure!(status.success(), "{command:?}: {status}");
