@@ -157,11 +157,27 @@ impl World {
             return Ok(());
         };
         let plan = process.store.read_plan(handle, 0..length, length)?;
-        server.fs.flip(&path, plan.file_offset + at % length, mask)?;
+        let flipped = server.fs.flip(&path, plan.file_offset + at % length, mask)?;
+        self.weather.rotten_bits.insert(handle, flipped);
         self.note(format_args!("a byte of chunk {handle} rots on server-{number}"));
         self.weather.rotten.insert(handle, number);
         self.weather.count(Fault::Rot);
         Ok(())
+    }
+
+    /// A chunk is left with a rotten replica that nobody could mend: so many faults at once are more than is promised. The bit is as it was.
+    pub(crate) fn gives_rot_back(&mut self, number: usize, handle: ChunkHandle) {
+        let Some(flipped) = self.weather.rotten_bits.remove(&handle) else { return };
+        let server = &self.servers[number];
+        let whole = server.up.as_ref().is_some_and(|process| {
+            let length = process.store.replica(handle).map_or(0, |replica| replica.length);
+            process.store.read_verified(handle, 0..length, length).is_ok()
+        });
+        // Other bytes may stand there by now.
+        if !whole && server.fs.flip_back(&flipped).is_ok() {
+            self.weather.rotten.remove(&handle);
+            self.weather.rot_given_back = true;
+        }
     }
 
     /// Does what a process does; one that must end, for its disk failed, is started again.

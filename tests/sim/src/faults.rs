@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gfs_durable::fs::sim::CrashMode;
+use gfs_durable::fs::sim::{CrashMode, Flipped};
 use gfs_types::ids::ChunkHandle;
 
 use crate::agenda::{MS, Micros, SECOND};
@@ -45,8 +45,10 @@ pub(crate) struct Weather {
     pub(crate) watched: BTreeMap<Who, (Fault, u64)>,
     /// Chunks of which a byte rotted, and on which server.
     pub(crate) rotten: BTreeMap<ChunkHandle, usize>,
-    /// More went wrong than what was promised holds for.
-    pub(crate) beyond: bool,
+    /// Where it is.
+    pub(crate) rotten_bits: BTreeMap<ChunkHandle, Flipped>,
+    /// Some of it was given back.
+    pub(crate) rot_given_back: bool,
     /// How many there were of each; only those that changed something.
     counts: BTreeMap<Fault, u64>,
 }
@@ -68,7 +70,8 @@ impl Weather {
             slow: BTreeMap::new(),
             watched: BTreeMap::new(),
             rotten: BTreeMap::new(),
-            beyond: false,
+            rotten_bits: BTreeMap::new(),
+            rot_given_back: false,
             counts: BTreeMap::new(),
         }
     }

@@ -16,6 +16,7 @@ use gfs_types::message::control::{
 use gfs_types::message::data::{DataRequest, DataResponse, Target};
 use gfs_types::time::Instant;
 
+use crate::server::Server;
 use crate::swarm::Swarm;
 use crate::world::World;
 
@@ -117,10 +118,8 @@ impl World {
                 self.is_broken("raise-3", &what);
             }
         }
-        if self.weather.rotten.get(&handle) == Some(&server)
-            && members.iter().all(|member| member.chunkserver == self.servers[server].uid)
-        {
-            self.weather.beyond = true;
+        if let Some(rotten) = self.left_to_rot(handle, members) {
+            self.gives_rot_back(rotten, handle);
             self.note(format_args!("chunk {handle} is left with its rotten replica alone"));
         }
         let before = self.rules.last_grant(handle).map(|(_, (before, _))| before);
@@ -128,6 +127,19 @@ impl World {
         if let Some(before) = before.filter(|before| *before != server) {
             self.leases_are_apart(before);
         }
+    }
+
+    /// The member whose replica is rotten, where no other can make it good: what a suspect lacks it cannot give.
+    fn left_to_rot(&self, handle: ChunkHandle, members: &[Member]) -> Option<usize> {
+        let rotten = *self.weather.rotten.get(&handle)?;
+        let suspect = |server: &Server| {
+            let replica = server.up.as_ref().map(|process| process.store.replica(handle));
+            replica.is_some_and(|replica| replica.is_ok_and(|replica| replica.suspect))
+        };
+        let of = |member: &Member| self.servers.iter().find(|its| its.uid == member.chunkserver);
+        let mut members = members.iter().filter_map(of);
+        let alone = members.clone().all(|its| its.number == rotten || suspect(its));
+        members.any(|its| its.number == rotten).then_some(rotten).filter(|_| alone)
     }
 
     /// L2: a lease that is over for its master is over for who held it. Versions keep everything safe without it (raise-7).

@@ -34,8 +34,8 @@ pub struct Outcome {
     pub faults: BTreeMap<Fault, u64>,
     /// The faults that came one at a time.
     pub script: Vec<Planned>,
-    /// It did not become well, and need not: a chunk was left with its rotten replica alone, and nobody else has what rotted.
-    pub beyond: bool,
+    /// A chunk was left with its rotten replica alone, and what had rotted was given back: nobody else had it.
+    pub rot_given_back: bool,
     /// What may not be. Empty: all is well.
     pub violations: Vec<String>,
 }
@@ -102,10 +102,7 @@ async fn run_here(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
     let shared = Shared::new(seed, swarm, world.mailbox.clone());
     world.shared = Some(shared.clone());
     let lived = live(&mut world, &shared, cut, lie).await;
-    let error = lived.err().map(|error| format!("{error:#}"));
-    // Only that it does not become well: whatever else is wrong is so there, too.
-    let beyond = world.weather.beyond && error.as_ref().is_some_and(|why| why.starts_with("V1:"));
-    violations.extend(error.filter(|_| !beyond));
+    violations.extend(lived.err().map(|error| format!("{error:#}")));
     let ledger = shared.ledger();
     violations.extend(ledger.violations.iter().cloned());
     for violation in &violations {
@@ -122,7 +119,7 @@ async fn run_here(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
         acknowledged: ledger.operations(),
         stale: ledger.stale,
         faults: world.faults(),
-        beyond,
+        rot_given_back: world.weather.rot_given_back,
         script: world.weather.script.came.clone(),
         violations,
     }

@@ -53,13 +53,15 @@ impl Content {
         }
     }
 
-    /// Flips the bits of `mask` in one byte, if it is there.
-    pub(super) fn flip(&mut self, offset: usize, mask: u8) {
-        if offset < self.len {
+    /// Flips the bits of `mask` in one byte, if it is there. Says whether it is.
+    pub(super) fn flip(&mut self, offset: usize, mask: u8) -> bool {
+        let there = offset < self.len;
+        if there {
             let mut byte = [0];
             self.read(offset, &mut byte);
             self.write(offset, &[byte[0] ^ mask]);
         }
+        there
     }
 }
 

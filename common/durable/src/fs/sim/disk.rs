@@ -287,14 +287,22 @@ impl Disk {
         });
     }
 
-    pub(super) fn flip(&mut self, inode: Inode, offset: u64, mask: u8) -> io::Result<()> {
-        let at = to_usize(offset);
+    /// What is cached, and what is durable, if it has the byte. Says whether it has.
+    pub(super) fn flip(&mut self, inode: Inode, offset: u64, mask: u8) -> io::Result<bool> {
         if offset >= self.len(inode) {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        for image in [&mut self.now, &mut self.durable] {
-            image.content(inode).flip(at, mask);
+        let at = to_usize(offset);
+        self.now.content(inode).flip(at, mask);
+        Ok(self.durable.content(inode).flip(at, mask))
+    }
+
+    /// As it was before: what became durable since was written from what had not rotted.
+    pub(super) fn flip_back(&mut self, inode: Inode, offset: u64, mask: u8, durable: bool) {
+        let at = to_usize(offset);
+        self.now.content(inode).flip(at, mask);
+        if durable {
+            self.durable.content(inode).flip(at, mask);
         }
-        Ok(())
     }
 }

@@ -13,7 +13,7 @@ mod file;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -40,6 +40,16 @@ pub enum Operation {
     Write,
     /// A sync of a file or directory.
     Sync,
+}
+
+/// A byte that rotted, and the bits.
+#[derive(Debug, Clone)]
+pub struct Flipped {
+    path: PathBuf,
+    offset: u64,
+    mask: u8,
+    /// It had been synced; else only what is cached rotted.
+    durable: bool,
 }
 
 /// A simulated disk. Clones are handles of the same one.
@@ -143,10 +153,21 @@ impl SimFs {
     }
 
     /// Bit rot: flips the bits of `mask` in one stored byte, durable and cached alike.
-    pub fn flip(&self, path: &Path, offset: u64, mask: u8) -> io::Result<()> {
+    pub fn flip(&self, path: &Path, offset: u64, mask: u8) -> io::Result<Flipped> {
         let mut machine = self.machine();
         let inode = machine.disk.find(path).map_err(named("flip a bit of", path))?;
-        machine.disk.flip(inode, offset, mask).map_err(named("flip a bit of", path))
+        let durable =
+            machine.disk.flip(inode, offset, mask).map_err(named("flip a bit of", path))?;
+        Ok(Flipped { path: path.to_owned(), offset, mask, durable })
+    }
+
+    /// What rotted is as it was.
+    pub fn flip_back(&self, flipped: &Flipped) -> io::Result<()> {
+        let Flipped { path, offset, mask, durable } = flipped;
+        let mut machine = self.machine();
+        let inode = machine.disk.find(path).map_err(named("flip a bit of", path))?;
+        machine.disk.flip_back(inode, *offset, *mask, *durable);
+        Ok(())
     }
 
     /// How many changes are not synced.
