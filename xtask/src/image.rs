@@ -22,6 +22,9 @@ pub(crate) struct Options {
     /// What it is built on [default: made of packages of this Debian]
     #[arg(long, value_name = "IMAGE")]
     base: Option<String>,
+    /// Also make that of the programs that tests run in pods (`GFS_TEST_IMAGE`): gfs-tests.tar beside the other
+    #[arg(long)]
+    tests: bool,
 }
 
 /// An image in a file.
@@ -63,9 +66,16 @@ const TESTS: Recipe = Recipe {
 
 /// Builds the image of GFS and says what it weighs.
 pub(crate) fn run_build(workspace: &Workspace, options: &Options) -> Result<bool> {
-    let image = build(workspace, options.out.as_deref(), options.base.as_deref())?;
-    let mib = fs::metadata(&image.archive)?.len() >> 20;
-    println!("{}: {} ({mib} MiB)", image.reference, image.archive.display());
+    let out = options.out.as_deref();
+    let gfs = build(workspace, out, options.base.as_deref())?;
+    gfs.tell()?;
+    if options.tests {
+        let tests = build_for_tests(workspace, &gfs)?;
+        match out {
+            Some(out) => tests.moved_to(&out.with_file_name("gfs-tests.tar"))?.tell()?,
+            None => tests.tell()?,
+        }
+    }
     Ok(true)
 }
 
@@ -81,20 +91,32 @@ pub(crate) fn build(
         Some(base) => base.to_owned(),
         None => store.debian_base(&workspace.root.join("image"))?,
     };
-    let mut image = GFS.build(workspace, &store, &base)?;
-    if let Some(out) = out {
-        fs::rename(&image.archive, out)
-            .or_else(|_| fs::copy(&image.archive, out).map(|_| ()))
-            .with_context(|| format!("cannot write {}", out.display()))?;
-        out.clone_into(&mut image.archive);
+    let image = GFS.build(workspace, &store, &base)?;
+    match out {
+        Some(out) => image.moved_to(out),
+        None => Ok(image),
     }
-    Ok(image)
 }
 
 /// The image of the programs that tests run in pods, on top of the image of GFS.
 pub(crate) fn build_for_tests(workspace: &Workspace, gfs: &Image) -> Result<Image> {
     let store = Store::in_folder(&workspace.metadata()?.target_directory);
     TESTS.build(workspace, &store, &gfs.reference)
+}
+
+impl Image {
+    fn moved_to(self, out: &Path) -> Result<Self> {
+        fs::rename(&self.archive, out)
+            .or_else(|_| fs::copy(&self.archive, out).map(|_| ()))
+            .with_context(|| format!("cannot write {}", out.display()))?;
+        Ok(Self { archive: out.to_owned(), ..self })
+    }
+
+    fn tell(&self) -> Result<()> {
+        let mib = fs::metadata(&self.archive)?.len() >> 20;
+        println!("{}: {} ({mib} MiB)", self.reference, self.archive.display());
+        Ok(())
+    }
 }
 
 impl Recipe {

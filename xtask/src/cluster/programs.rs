@@ -50,6 +50,7 @@ const MODULES: [Module; 8] = [
             ("cni/bridge", "github.com/containernetworking/plugins/plugins/main/bridge"),
             ("cni/loopback", "github.com/containernetworking/plugins/plugins/main/loopback"),
             ("cni/host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
+            ("cni/tuning", "github.com/containernetworking/plugins/plugins/meta/tuning"),
         ],
     },
     Module { name: "coredns", programs: &[("coredns", "github.com/coredns/coredns")] },
