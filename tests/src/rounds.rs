@@ -20,6 +20,8 @@ const APPENDS_MIN: u64 = 50;
 const CHANGES_MIN: u64 = 20;
 /// Of contenders.
 const CONTENDED_MIN: u64 = 100;
+/// ... and one in which fewer of a hundred calls did what was asked, while nothing was broken.
+const OK_PERCENT_MIN: u64 = 60;
 /// Everybody works for so long before something breaks, in milliseconds.
 const WORK_MS: (u64, u64) = (300, 1800);
 /// ... and for so long after all appenders went on.
@@ -139,16 +141,19 @@ impl Trial {
         load.resume();
         sleep(Duration::from_millis(draw(seed, 0, WORK_MS.0, WORK_MS.1))).await;
         load.check_alive()?;
+        let worked = load.counts().since(before);
         let fault = fault.await?;
         let mended = Instant::now();
         let resumed = load.resumed(mended, RESUME_WITHIN).await.with_context(|| fault.clone())?;
+        let went_on = load.counts();
         sleep(WORK_AFTER).await;
         let calm = Instant::now();
         load.rest().await.with_context(|| fault.clone())?;
         let longest_stall = load.take_longest_stall();
         self.check(calm, load.dir()).await.with_context(|| fault.clone())?;
         let counts = load.counts().since(before);
-        Ok(Round { fault, counts, longest_stall, resumed, equal: calm.elapsed() })
+        let in_calm = worked.plus(load.counts().since(went_on));
+        Ok(Round { fault, counts, in_calm, longest_stall, resumed, equal: calm.elapsed() })
     }
 
     /// Everything as it was told, on all replicas.
@@ -213,6 +218,8 @@ impl Trial {
 struct Round {
     fault: String,
     counts: Counts,
+    /// Of them, while nothing was broken.
+    in_calm: Counts,
     longest_stall: Duration,
     resumed: Duration,
     equal: Duration,
@@ -221,14 +228,19 @@ struct Round {
 impl Round {
     fn has_load(&self) -> bool {
         let Counts { appends, changes, contended, .. } = self.counts;
-        appends >= APPENDS_MIN && changes >= CHANGES_MIN && contended >= CONTENDED_MIN
+        let enough = appends >= APPENDS_MIN && changes >= CHANGES_MIN && contended >= CONTENDED_MIN;
+        enough && self.in_calm.ok_percent() >= OK_PERCENT_MIN
     }
 }
 
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fault, counts, longest_stall, resumed, equal } = self;
-        write!(f, "{fault}; {counts}; longest stall {longest_stall:.1?}, ")?;
+        let Self { fault, counts, in_calm, longest_stall, resumed, equal } = self;
+        write!(
+            f,
+            "{fault}; {counts}; {} % ok in calm; longest stall {longest_stall:.1?}, ",
+            in_calm.ok_percent()
+        )?;
         write!(f, "all went on after {resumed:.1?}, all equal and checked after {equal:.1?}")
     }
 }
@@ -265,14 +277,21 @@ mod tests {
 
     #[test]
     fn a_round_counts_only_with_enough_load() {
-        let round = |appends, changes, contended| Round {
+        let of = |appends, changes, contended, in_calm| Round {
             fault: String::new(),
             counts: Counts { appends, changes, contended, ..Counts::default() },
+            in_calm,
             longest_stall: Duration::ZERO,
             resumed: Duration::ZERO,
             equal: Duration::ZERO,
         };
+        let calm = |unsettled| Counts { appends: 60, unsettled, ..Counts::default() };
+        let round = |appends, changes, contended| of(appends, changes, contended, calm(0));
         assert!(round(APPENDS_MIN, CHANGES_MIN, CONTENDED_MIN).has_load());
+        let few = |in_calm| of(APPENDS_MIN, CHANGES_MIN, CONTENDED_MIN, in_calm);
+        assert!(few(calm(40)).has_load());
+        assert!(!few(calm(41)).has_load());
+        assert!(!few(Counts::default()).has_load(), "nothing was asked");
         assert!(!round(APPENDS_MIN - 1, CHANGES_MIN, CONTENDED_MIN).has_load());
         assert!(!round(APPENDS_MIN, CHANGES_MIN - 1, CONTENDED_MIN).has_load());
         assert!(!round(APPENDS_MIN, CHANGES_MIN, CONTENDED_MIN - 1).has_load());

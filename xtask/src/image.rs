@@ -11,6 +11,7 @@ use clap::Args;
 
 use self::store::Store;
 use crate::process::{cargo, run};
+use crate::test::tools;
 use crate::workspace::Workspace;
 
 /// What `cargo xtask image` takes.
@@ -85,6 +86,8 @@ pub(crate) fn build(
     out: Option<&Path>,
     base: Option<&str>,
 ) -> Result<Image> {
+    let lacking = tools::lacking(&tools::IMAGES);
+    anyhow::ensure!(lacking.is_empty(), "{}", lacking.join("; "));
     let target = workspace.metadata()?.target_directory;
     let store = Store::in_folder(&target);
     let base = match base {

@@ -75,8 +75,10 @@ pub(super) async fn run(shared: Arc<Shared>, number: u64) -> Result<()> {
         let operation = choose(&mut Dice { seed: shared.number << 8 | number, turn, thrown: 0 });
         let call = shared.contended.called(me, &operation);
         let outcome = outcome(perform(&client, &shared.contended_dir(), &operation).await)?;
-        if matches!(outcome, Outcome::Done(_)) && !operation.is_question() {
-            shared.count(Count::Contended);
+        match outcome {
+            Outcome::Done(_) if !operation.is_question() => shared.count(Count::Contended),
+            Outcome::NotDone | Outcome::Unknown => shared.count(Count::Unsettled),
+            Outcome::Done(_) | Outcome::Refused(_) => {}
         }
         shared.contended.returned(me, call, outcome);
         sleep(PAUSE).await;

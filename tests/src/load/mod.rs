@@ -64,9 +64,19 @@ pub struct Counts {
     pub overwrites: u64,
     /// Looks of readers at a file.
     pub reads: u64,
+    /// What was called and not done, or nobody knows: the client gave up.
+    pub unsettled: u64,
 }
 
 impl Counts {
+    /// How many of a hundred calls did what was asked.
+    #[must_use]
+    pub fn ok_percent(self) -> u64 {
+        let Self { appends, changes, contended, overwrites, reads, unsettled } = self;
+        let ok = appends + changes + contended + overwrites + reads;
+        (100 * ok).checked_div(ok + unsettled).unwrap_or(0)
+    }
+
     /// What came since `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
@@ -86,15 +96,16 @@ impl Counts {
             contended: of(self.contended, other.contended),
             overwrites: of(self.overwrites, other.overwrites),
             reads: of(self.reads, other.reads),
+            unsettled: of(self.unsettled, other.unsettled),
         }
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { appends, changes, contended, overwrites, reads } = self;
+        let Self { appends, changes, contended, overwrites, reads, unsettled } = self;
         write!(f, "{appends} appends, {changes}+{contended} changes, ")?;
-        write!(f, "{overwrites} overwrites, {reads} reads")
+        write!(f, "{overwrites} overwrites, {reads} reads, {unsettled} without an outcome")
     }
 }
 
@@ -111,7 +122,7 @@ struct Shared {
     /// Tells the records of one load from those of another.
     number: u64,
     gate: Gate,
-    counted: [AtomicU64; 5],
+    counted: [AtomicU64; 6],
     acks: [Mutex<Acks>; LOGS],
     /// When each appender was last told of a record.
     last_acks: Vec<Mutex<Instant>>,
@@ -132,6 +143,7 @@ enum Count {
     Contended,
     Overwrites,
     Reads,
+    Unsettled,
 }
 
 impl Load {
@@ -193,6 +205,7 @@ impl Load {
             contended: count(Count::Contended),
             overwrites: count(Count::Overwrites),
             reads: count(Count::Reads),
+            unsettled: count(Count::Unsettled),
         }
     }
 

@@ -75,9 +75,7 @@ pub(super) async fn run(shared: Arc<Shared>, number: u64) -> Result<()> {
                 changed &= lock(names).note(None, Some(&fresh), &outcome)?;
             }
         }
-        if changed {
-            shared.count(Count::Changes);
-        }
+        shared.count(if changed { Count::Changes } else { Count::Unsettled });
         sleep(PAUSE).await;
     }
     Ok(())

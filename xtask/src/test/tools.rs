@@ -46,7 +46,9 @@ const BUILDAH: Tool = Tool { probe: &["buildah", "--version"], source: Source::D
 const MMDEBSTRAP: Tool =
     Tool { probe: &["mmdebstrap", "--version"], source: Source::Debian("mmdebstrap") };
 
-/// What `cargo xtask cluster` and `cargo xtask image` need.
+/// What `cargo xtask image` needs.
+pub(crate) const IMAGES: [&Tool; 2] = [&BUILDAH, &MMDEBSTRAP];
+/// What `cargo xtask cluster` needs, and the tests on it.
 pub(crate) const KUBERNETES: [&Tool; 9] =
     [&GO, &RUNC, &IP, &NFT, &OPENSSL, &PROCPS, &BUSYBOX, &BUILDAH, &MMDEBSTRAP];
 
@@ -61,17 +63,6 @@ impl Tool {
         succeeds(Command::new(program).args(arguments))
     }
 
-    /// The commands that install it, in order.
-    fn remedy(&self) -> Vec<Vec<&'static str>> {
-        match self.source {
-            Source::Debian(package) => vec![
-                vec!["apt-get", "update"],
-                vec!["apt-get", "install", "--yes", "--no-install-recommends", package],
-            ],
-            Source::Rustup(component) => vec![vec!["rustup", "component", "add", component]],
-        }
-    }
-
     /// Whether this machine lets us run the remedy.
     fn installable(&self) -> bool {
         match self.source {
@@ -83,6 +74,21 @@ impl Tool {
     fn name(&self) -> &'static str {
         match self.source {
             Source::Debian(name) | Source::Rustup(name) => name,
+        }
+    }
+}
+
+impl Source {
+    /// The commands that install these, all from a source like this, in order.
+    fn remedy<'a>(&self, names: &[&'a str]) -> Vec<Vec<&'a str>> {
+        let install: &[&str] = match self {
+            Source::Debian(_) => &["apt-get", "install", "--yes", "--no-install-recommends"],
+            Source::Rustup(_) => &["rustup", "component", "add"],
+        };
+        let install = [install, names].concat();
+        match self {
+            Source::Debian(_) => vec![vec!["apt-get", "update"], install],
+            Source::Rustup(_) => vec![install],
         }
     }
 }
@@ -102,15 +108,21 @@ pub(crate) fn install() -> Tally {
     if lacking.is_empty() { Tally::passed() } else { Tally::skipped(lacking.join("; ")) }
 }
 
-/// A line for each of these that is not on this machine, with what to do about it.
+/// What of these is not on this machine: a line for each place where such things come from, with what to do about it.
 pub(crate) fn lacking(tools: &[&Tool]) -> Vec<String> {
-    tools.iter().filter(|tool| !tool.here()).map(|tool| how_to(tool)).collect()
+    let absent: Vec<_> = tools.iter().filter(|tool| !tool.here()).copied().collect();
+    let of = |kind: fn(&Source) -> bool| {
+        let tools: Vec<_> = absent.iter().filter(|tool| kind(&tool.source)).copied().collect();
+        how_to(&tools)
+    };
+    let debian = of(|source| matches!(source, Source::Debian(_)));
+    debian.into_iter().chain(of(|source| matches!(source, Source::Rustup(_)))).collect()
 }
 
 /// Whether it worked shows when the tool is looked for again. A command that `ran` for another tool is not run again.
 fn install_one(tool: &Tool, ran: &mut Vec<Vec<&'static str>>) {
     println!("{}: missing; installing it", tool.name());
-    for line in tool.remedy() {
+    for line in tool.source.remedy(&[tool.name()]) {
         if ran.contains(&line) {
             continue;
         }
@@ -125,13 +137,16 @@ fn install_one(tool: &Tool, ran: &mut Vec<Vec<&'static str>>) {
     }
 }
 
-fn how_to(tool: &Tool) -> String {
-    let lines: Vec<_> = tool.remedy().iter().map(|line| line.join(" ")).collect();
-    let elsewhere = match tool.source {
+/// Of tools from the same source; nothing where there is none.
+fn how_to(tools: &[&Tool]) -> Option<String> {
+    let source = &tools.first()?.source;
+    let names: Vec<_> = tools.iter().map(|tool| tool.name()).collect();
+    let lines: Vec<_> = source.remedy(&names).iter().map(|line| line.join(" ")).collect();
+    let elsewhere = match source {
         Source::Debian(_) => " (on Debian, as root; elsewhere by your own package manager)",
         Source::Rustup(_) => "",
     };
-    format!("{} is missing; install it with: {}{elsewhere}", tool.name(), lines.join(" && "))
+    Some(format!("missing: {}; install with: {}{elsewhere}", names.join(", "), lines.join(" && ")))
 }
 
 pub(crate) fn is_root() -> bool {
@@ -153,15 +168,18 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_with_the_line_that_installs_it() {
-        let line = how_to(&ABSENT);
-        assert!(line.contains("gfs-no-such-package is missing"), "{line}");
-        assert!(line.contains("apt-get install --yes"), "{line}");
-        assert!(how_to(&CLIPPY).ends_with("rustup component add clippy"));
+        let line = how_to(&[&ABSENT, &GIT]).unwrap();
+        assert!(line.starts_with("missing: gfs-no-such-package, git; "), "{line}");
+        assert!(line.contains("apt-get update && apt-get install --yes"), "{line}");
+        assert!(line.contains(" gfs-no-such-package git "), "{line}");
+        assert!(how_to(&[&CLIPPY]).unwrap().ends_with("rustup component add clippy"));
     }
 
     #[test]
-    fn only_what_is_absent_is_lacking() {
+    fn only_what_is_absent_is_lacking_in_a_line_for_each_source() {
         assert!(lacking(&[]).is_empty());
-        assert_eq!(lacking(&[&GIT, &ABSENT]), [how_to(&ABSENT)]);
+        assert_eq!(lacking(&[&GIT, &ABSENT]), [how_to(&[&ABSENT]).unwrap()]);
+        let component = Tool { probe: ABSENT.probe, source: Source::Rustup("gfs-no-such") };
+        assert_eq!(lacking(&[&component, &ABSENT, &ABSENT]).len(), 2);
     }
 }
