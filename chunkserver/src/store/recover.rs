@@ -15,6 +15,7 @@ use gfs_types::limits::BLOCK_BYTES;
 use gfs_types::marks::{Mark, hit};
 use gfs_types::region::blocks_of;
 
+use super::error::is_lost;
 use super::header::{Header, HeaderError};
 use super::layout::{DATA_AT, End};
 use super::redo::Redo;
@@ -216,7 +217,11 @@ impl Traces {
             let name = (block, layer.redos.len());
             let good = match known.get(&name) {
                 Some(good) if whole => *good,
-                _ => layer.verifies(file, block, end)?,
+                _ => match layer.verifies(file, block, end) {
+                    // One block that the disk cannot give is not the whole replica.
+                    Err(error) if is_lost(&error) => false,
+                    verified => verified?,
+                },
             };
             if whole {
                 known.insert(name, good);

@@ -150,6 +150,7 @@ impl World {
         }
         let handle = *self.weather.random.pick(&may);
         let (at, mask) = (self.weather.random.next(), 1 << self.weather.random.below(8));
+        let unreadable = self.weather.random.percent(30);
         let server = &self.servers[number];
         let Some(process) = &server.up else { return Ok(()) };
         let length = process.store.replica(handle)?.length;
@@ -157,24 +158,28 @@ impl World {
             return Ok(());
         };
         let plan = process.store.read_plan(handle, 0..length, length)?;
-        let flipped = server.fs.flip(&path, plan.file_offset + at % length, mask)?;
-        self.weather.rotten_bits.insert(handle, flipped);
+        let at = plan.file_offset + at % length;
+        let byte = match unreadable {
+            true => server.fs.spoil(&path, at)?,
+            false => server.fs.flip(&path, at, mask)?,
+        };
+        self.weather.rotten_bytes.insert(handle, byte);
         self.note(format_args!("a byte of chunk {handle} rots on server-{number}"));
         self.weather.rotten.insert(handle, number);
         self.weather.count(Fault::Rot);
         Ok(())
     }
 
-    /// A chunk is left with a rotten replica that nobody could mend: so many faults at once are more than is promised. The bit is as it was.
+    /// A chunk is left with a rotten replica that nobody could mend: so many faults at once are more than is promised. The byte is as it was.
     pub(crate) fn gives_rot_back(&mut self, number: usize, handle: ChunkHandle) {
-        let Some(flipped) = self.weather.rotten_bits.remove(&handle) else { return };
+        let Some(byte) = self.weather.rotten_bytes.remove(&handle) else { return };
         let server = &self.servers[number];
         let whole = server.up.as_ref().is_some_and(|process| {
             let length = process.store.replica(handle).map_or(0, |replica| replica.length);
             process.store.read_verified(handle, 0..length, length).is_ok()
         });
         // Other bytes may stand there by now.
-        if !whole && server.fs.flip_back(&flipped).is_ok() {
+        if !whole && server.fs.restore(&byte).is_ok() {
             self.weather.rotten.remove(&handle);
             self.weather.rot_given_back = true;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gfs_durable::fs::sim::{CrashMode, Flipped};
+use gfs_durable::fs::sim::{CrashMode, Rotten};
 use gfs_types::ids::ChunkHandle;
 
 use crate::agenda::{MS, Micros, SECOND};
@@ -46,7 +46,7 @@ pub(crate) struct Weather {
     /// Chunks of which a byte rotted, and on which server.
     pub(crate) rotten: BTreeMap<ChunkHandle, usize>,
     /// Where it is.
-    pub(crate) rotten_bits: BTreeMap<ChunkHandle, Flipped>,
+    pub(crate) rotten_bytes: BTreeMap<ChunkHandle, Rotten>,
     /// Some of it was given back.
     pub(crate) rot_given_back: bool,
     /// How many there were of each; only those that changed something.
@@ -70,7 +70,7 @@ impl Weather {
             slow: BTreeMap::new(),
             watched: BTreeMap::new(),
             rotten: BTreeMap::new(),
-            rotten_bits: BTreeMap::new(),
+            rotten_bytes: BTreeMap::new(),
             rot_given_back: false,
             counts: BTreeMap::new(),
         }

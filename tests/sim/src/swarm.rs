@@ -35,7 +35,7 @@ pub enum Fault {
     FailedSync,
     /// A write fails half way.
     FailedWrite,
-    /// A bit of a chunk flips; or of the operation log, which is found on a copy of it.
+    /// A bit of a chunk flips, or a byte of it cannot be read any more; or a bit of the operation log, which is found on a copy of it.
     Rot,
     /// A message is lost, and its connection with it.
     Lost,

@@ -61,6 +61,24 @@ fn what_rots_before_any_flush_is_damage_and_never_cut_off() {
     }
 }
 
+/// Seed 150 of the simulator: the replica of which one byte could not be read was gone for ever, and those beside it, which
+/// had lost power, waited for it.
+#[test]
+fn a_sector_that_cannot_be_read_is_damage_and_not_the_end_of_the_replica() {
+    for at in [DATA_AT, DATA_AT + 139_999, TABLE_AT + 5] {
+        let fs = SimFs::new(1);
+        let (store, _) = open(fs.clone()).unwrap();
+        store.create(HANDLE, ChunkVersion(1)).unwrap();
+        store.write(HANDLE, 0, &Payload::compute(pattern(1, 140_000), 0)).unwrap();
+        let killed = fs.kill();
+        killed.spoil(&path(), at).unwrap();
+        let (_, found) = open(killed).unwrap();
+        let replica = found[0].replica.as_ref().expect("what can be read of it is of use");
+        assert_eq!(replica.version, ChunkVersion(1));
+        assert!(replica.damaged.is_some(), "{} bytes are called all there is", replica.length);
+    }
+}
+
 #[test]
 fn a_flipped_bit_in_data_or_table_is_found_where_it_is() {
     for (at, block) in

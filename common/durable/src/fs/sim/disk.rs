@@ -97,6 +97,8 @@ pub(super) struct Disk {
     /// What lies between, oldest first.
     pub(super) pending: Vec<Change>,
     pub(super) dirs: BTreeSet<PathBuf>,
+    /// Bytes that cannot be read until they are written: by file, and where.
+    unreadable: BTreeSet<(Inode, u64)>,
     reserved: BTreeMap<Inode, u64>,
     next_inode: Inode,
 }
@@ -108,6 +110,7 @@ impl Default for Disk {
             durable: Image::default(),
             pending: Vec::new(),
             dirs: BTreeSet::from([PathBuf::new(), PathBuf::from("/")]),
+            unreadable: BTreeSet::new(),
             reserved: BTreeMap::new(),
             next_inode: 1,
         }
@@ -127,6 +130,7 @@ impl Disk {
             durable: image,
             pending: Vec::new(),
             dirs: self.dirs.clone(),
+            unreadable: self.unreadable.clone(),
             reserved: self.reserved.clone(),
             next_inode: self.next_inode,
         }
@@ -232,6 +236,9 @@ impl Disk {
 
     pub(super) fn write(&mut self, inode: Inode, offset: u64, bytes: &[u8]) {
         if !bytes.is_empty() {
+            // The disk takes another place for it.
+            let end = offset + bytes.len() as u64;
+            self.unreadable.retain(|(of, at)| *of != inode || !(offset..end).contains(at));
             self.change(Change::Write { inode, offset, bytes: bytes.into() });
         }
     }
@@ -285,6 +292,26 @@ impl Disk {
             }
             !settled
         });
+    }
+
+    /// A byte that is there cannot be read any more.
+    pub(super) fn spoil(&mut self, inode: Inode, offset: u64) -> io::Result<()> {
+        if offset >= self.len(inode) {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.unreadable.insert((inode, offset));
+        Ok(())
+    }
+
+    /// It can be read again.
+    pub(super) fn heal(&mut self, inode: Inode, offset: u64) {
+        self.unreadable.remove(&(inode, offset));
+    }
+
+    /// Whether so many bytes from there on can be read.
+    pub(super) fn is_readable(&self, inode: Inode, offset: u64, bytes: usize) -> bool {
+        let end = offset.saturating_add(bytes as u64);
+        self.unreadable.range((inode, offset)..(inode, end)).next().is_none()
     }
 
     /// What is cached, and what is durable, if it has the byte. Says whether it has.

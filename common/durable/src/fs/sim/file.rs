@@ -112,6 +112,10 @@ impl File for SimFile {
             }
             let left = to_usize(machine.disk.len(self.inode).saturating_sub(offset));
             let count = machine.read_len(buffer.len().min(left));
+            if !machine.disk.is_readable(self.inode, offset, count) {
+                machine.failures += 1;
+                return Err(eio());
+            }
             Ok(machine.disk.read(self.inode, offset, &mut buffer[..count]))
         };
         self.fs.change(Operation::Read, read).map_err(named("read", &self.path))

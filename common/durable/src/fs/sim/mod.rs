@@ -42,14 +42,20 @@ pub enum Operation {
     Sync,
 }
 
-/// A byte that rotted, and the bits.
+/// A byte that went bad.
 #[derive(Debug, Clone)]
-pub struct Flipped {
+pub struct Rotten {
     path: PathBuf,
     offset: u64,
-    mask: u8,
-    /// It had been synced; else only what is cached rotted.
-    durable: bool,
+    how: Rot,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Rot {
+    /// These bits flipped. What had been synced has them too, or only what is cached.
+    Flipped { mask: u8, durable: bool },
+    /// It cannot be read until it is written.
+    Unreadable,
 }
 
 /// A simulated disk. Clones are handles of the same one.
@@ -153,20 +159,34 @@ impl SimFs {
     }
 
     /// Bit rot: flips the bits of `mask` in one stored byte, durable and cached alike.
-    pub fn flip(&self, path: &Path, offset: u64, mask: u8) -> io::Result<Flipped> {
+    pub fn flip(&self, path: &Path, offset: u64, mask: u8) -> io::Result<Rotten> {
         let mut machine = self.machine();
         let inode = machine.disk.find(path).map_err(named("flip a bit of", path))?;
         let durable =
             machine.disk.flip(inode, offset, mask).map_err(named("flip a bit of", path))?;
-        Ok(Flipped { path: path.to_owned(), offset, mask, durable })
+        let how = Rot::Flipped { mask, durable };
+        Ok(Rotten { path: path.to_owned(), offset, how })
+    }
+
+    /// A bad sector: every read of this byte fails, until it is written.
+    pub fn spoil(&self, path: &Path, offset: u64) -> io::Result<Rotten> {
+        let mut machine = self.machine();
+        let inode = machine.disk.find(path).map_err(named("spoil a byte of", path))?;
+        machine.disk.spoil(inode, offset).map_err(named("spoil a byte of", path))?;
+        Ok(Rotten { path: path.to_owned(), offset, how: Rot::Unreadable })
     }
 
     /// What rotted is as it was.
-    pub fn flip_back(&self, flipped: &Flipped) -> io::Result<()> {
-        let Flipped { path, offset, mask, durable } = flipped;
+    pub fn restore(&self, rotten: &Rotten) -> io::Result<()> {
+        let Rotten { path, offset, how } = rotten;
         let mut machine = self.machine();
-        let inode = machine.disk.find(path).map_err(named("flip a bit of", path))?;
-        machine.disk.flip_back(inode, *offset, *mask, *durable);
+        let inode = machine.disk.find(path).map_err(named("restore a byte of", path))?;
+        match *how {
+            Rot::Flipped { mask, durable } => {
+                machine.disk.flip_back(inode, *offset, mask, durable);
+            }
+            Rot::Unreadable => machine.disk.heal(inode, *offset),
+        }
         Ok(())
     }
 
@@ -248,7 +268,8 @@ impl Machine {
 }
 
 fn eio() -> io::Error {
-    io::Error::other("simulated input/output error")
+    // As the kernel says it: callers tell a bad disk from other failures by it.
+    rustix::io::Errno::IO.into()
 }
 
 impl Fs for SimFs {

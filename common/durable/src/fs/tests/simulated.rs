@@ -119,6 +119,26 @@ fn planned_failures_hit_once_and_a_failed_sync_has_lost_the_writes() {
 }
 
 #[test]
+fn a_bad_sector_fails_to_read_until_it_is_written_or_restored() {
+    let (disk, file) = disk_with(b"abcd");
+    let name = Path::new(PATH);
+    disk.spoil(name, 4).expect_err("there is no such byte");
+    disk.spoil(name, 2).expect("a byte");
+    let read = |file: &dyn File, offset| file.read_at(&mut [0; 2], offset).is_ok();
+    assert!(read(&*file, 0) && !read(&*file, 1) && !read(&*file, 2) && read(&*file, 3));
+    assert_eq!(disk.failures(), 2);
+    let killed = disk.kill();
+    let again = killed.open(name, Open::Write).expect("it is there");
+    assert!(!read(&*again, 2), "it is the disk that is bad");
+    again.write_all_at(b"XY", 1).expect("another place is taken for it");
+    assert!(read(&*again, 2));
+    let rotten = killed.spoil(name, 0).expect("a byte");
+    assert!(!read(&*again, 0));
+    killed.restore(&rotten).expect("it is there");
+    assert!(read(&*again, 0));
+}
+
+#[test]
 fn a_full_disk_takes_what_fits() {
     let (disk, file) = disk_with(b"old");
     disk.set_capacity(5);
