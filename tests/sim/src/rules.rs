@@ -32,8 +32,8 @@ pub(crate) struct Rules {
     raises: BTreeSet<(usize, ProcessSession, ChunkHandle, ChunkVersion)>,
     /// Which run of the master gave each number.
     numbers: BTreeMap<(ChunkHandle, ChunkVersion), u32>,
-    /// When each server said that it stored a version, by its own clock.
-    stored: BTreeMap<(usize, ChunkHandle, ChunkVersion), Instant>,
+    /// When each run of a server said first that it stored a version, by its own clock.
+    stored: BTreeMap<(usize, ProcessSession, ChunkHandle, ChunkVersion), Instant>,
     /// To which server each lease was granted, and by which run of the master.
     grants: BTreeMap<(ChunkHandle, ChunkVersion), (usize, u32)>,
     /// Who registered since the master stepped last: it told nothing yet.
@@ -171,8 +171,9 @@ impl World {
         lease_ms: u64,
     ) {
         let now = self.shown_to(number);
-        let Some(stored) = self.rules.stored.get(&(number, handle, version)) else { return };
         let Some(process) = &self.servers[number].up else { return };
+        let its = (number, process.session, handle, version);
+        let Some(stored) = self.rules.stored.get(&its) else { return };
         let leases = process.conversation.register(now, Space::default()).leases;
         let its = |held: &&HeldLease| held.handle == handle && held.version == version;
         let left_ms = leases.iter().find(its).map_or(0, |held| held.left_ms);
@@ -206,7 +207,7 @@ impl World {
             return self.is_broken("session", &what);
         }
         let Ok(replica) = result else { return };
-        self.rules.stored.insert((number, *handle, *version), now);
+        self.rules.stored.entry(asked).or_insert(now);
         let sound = matches!(replica.state, ReplicaState::Clean | ReplicaState::Unclean);
         let acknowledged = self.rules.acknowledged_below(*handle, *version);
         if sound && replica.length < acknowledged {
