@@ -10,6 +10,7 @@ use gfs_master_core::invariants::chunk_view;
 use gfs_types::ErrorKind;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
+use gfs_types::limits::REPLICAS_MIN;
 use gfs_types::message::control::{
     Command, FromChunkserver, HeldLease, Member, ReplicaState, Space, ToChunkserver,
 };
@@ -34,6 +35,8 @@ pub(crate) struct Rules {
     numbers: BTreeMap<(ChunkHandle, ChunkVersion), u32>,
     /// When each run of a server said first that it stored a version, by its own clock.
     stored: BTreeMap<(usize, ProcessSession, ChunkHandle, ChunkVersion), Instant>,
+    /// With how many members each version was granted.
+    members: BTreeMap<(ChunkHandle, ChunkVersion), usize>,
     /// To which server each lease was granted, and by which run of the master.
     grants: BTreeMap<(ChunkHandle, ChunkVersion), (usize, u32)>,
     /// Who registered since the master stepped last: it told nothing yet.
@@ -124,6 +127,7 @@ impl World {
         }
         let before = self.rules.last_grant(handle).map(|(_, (before, _))| before);
         self.rules.grants.insert((handle, version), (server, self.master.run));
+        self.rules.members.insert((handle, version), members.len());
         if let Some(before) = before.filter(|before| *before != server) {
             self.leases_are_apart(before);
         }
@@ -244,11 +248,23 @@ impl World {
                     | DataResponse::Appended { length, version, .. },
                 ),
             ) => {
+                self.is_held_twice(server, handle, *version);
                 let its = self.rules.acknowledged.entry(handle).or_default();
                 let known = its.entry(*version).or_default();
                 *known = (*known).max(*length);
             }
             _ => {}
+        }
+    }
+
+    /// mut-6: what is acknowledged is on two replicas.
+    fn is_held_twice(&self, number: usize, handle: ChunkHandle, version: ChunkVersion) {
+        let members = self.rules.members.get(&(handle, version)).copied().unwrap_or(0);
+        if members < REPLICAS_MIN {
+            let what = format!(
+                "chunk {handle}: server-{number} acknowledges under {version}, which has {members} members"
+            );
+            self.is_broken("mut-6", &what);
         }
     }
 
