@@ -141,9 +141,10 @@ fn primary() -> Replica {
         address: "server-1:7500".to_owned(),
     };
     let (members, start) = (vec![member], LeaseStart::Equal);
+    let (brief, alone) = (false, false);
     step(
         &mut replica,
-        ReplicaInput::Grant { version, members, lease_ms: LEASE, start, brief: false },
+        ReplicaInput::Grant { version, members, lease_ms: LEASE, start, brief, alone },
     );
     assert!(replica.lease().is_some(), "it leads");
     replica

@@ -159,6 +159,8 @@ pub enum Input {
         start: LeaseStart,
         /// It ends as soon as nothing is left to do: nobody asked to write.
         brief: bool,
+        /// Nothing is acknowledged under it: there are too few members (mut-6).
+        alone: bool,
     },
     /// `Command::Teach` (equal-4).
     Teach {

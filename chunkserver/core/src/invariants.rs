@@ -88,8 +88,13 @@ pub fn check(replica: &Replica) -> Result<(), Violation> {
             )?;
             holds("equal-2", equalising || !suspect, &|| "a suspect replica leads".to_owned())?;
             let serving = matches!(primary.phase, Phase::Serving | Phase::Closing { .. });
-            holds("mut-3", !serving || replica.carried.is_empty(), &|| {
+            holds("mut-3", !serving || primary.alone || replica.carried.is_empty(), &|| {
                 "somebody waits for a mutation that is committed".to_owned()
+            })?;
+            let waits = primary.flight.values().any(|flight| flight.kind != OrderKind::End)
+                || !primary.syncs.is_empty();
+            holds("mut-6", !primary.alone || !waits, &|| {
+                "one replica alone takes mutations".to_owned()
             })?;
             let mutations = || primary.flight.values().any(|flight| flight.kind != OrderKind::End);
             let sealed = primary.is_sealed();

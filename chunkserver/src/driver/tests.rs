@@ -189,9 +189,9 @@ fn grant(servers: &[Server], version: u64) {
     };
     let members = servers.iter().map(member).collect();
     let lease_ms = DurationMs(60_000);
-    let (start, brief) = (LeaseStart::Equal, false);
+    let (start, brief, alone) = (LeaseStart::Equal, false, false);
     let version = ChunkVersion(version);
-    servers[0].command(Input::Grant { version, members, lease_ms, start, brief });
+    servers[0].command(Input::Grant { version, members, lease_ms, start, brief, alone });
 }
 
 #[test]

@@ -149,9 +149,10 @@ impl Conversation {
             Command::Raise { handle, version, from } => {
                 driver.command(handle, Input::Raise { version, from, epoch });
             }
-            Command::GrantLease { handle, version, members, lease_ms, start, brief } => {
+            Command::GrantLease { handle, version, members, lease_ms, start, brief, alone } => {
                 let lease_ms = DurationMs(lease_ms);
-                driver.command(handle, Input::Grant { version, members, lease_ms, start, brief });
+                let grant = Input::Grant { version, members, lease_ms, start, brief, alone };
+                driver.command(handle, grant);
             }
             Command::Teach { handle, version, learner } => {
                 driver.command(handle, Input::Teach { version, learner });

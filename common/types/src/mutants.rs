@@ -66,6 +66,8 @@ mutants! {
     ShownBeforeEqual = "shown-before-equal",
     /// mut-5: a sync is acknowledged without a flush (NATS 2.12.1).
     SyncWithoutFlush = "sync-without-flush",
+    /// mut-6: a primary without another member acknowledges what then exists once.
+    OneAcknowledges = "one-acknowledges",
     /// equal-1: members are called equal without a comparison.
     NoEqualising = "no-equalising",
     /// equal-1: mutations are taken while members are made equal.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ServerUid};
+use gfs_types::limits::REPLICAS_MIN;
 
 use crate::paged::Paged;
 
@@ -12,12 +13,31 @@ use crate::paged::Paged;
 pub(crate) struct Chunk {
     /// Of the last raise that ended.
     pub(crate) version: ChunkVersion,
-    /// How many replicas stored that version, 1 to 7.
+    /// How many replicas stored that version, 1 to 7; 0 where one did, alone, which acknowledges nothing (mut-6).
     pub(crate) members: u8,
     /// Replicas wanted, 1 to 7.
     pub(crate) goal: u8,
     /// How many files hold it.
     pub(crate) references: u32,
+}
+
+impl Chunk {
+    /// mut-6: one replica has the version, the chunk wants more, and nothing was acknowledged under it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.members == 0
+    }
+
+    /// How many replicas stored the version, whatever they may acknowledge.
+    pub(crate) fn stored(&self) -> usize {
+        usize::from(self.members.max(1))
+    }
+
+    /// Fewer acknowledge nothing: what one has alone dies with it (mut-6). A chunk that never had two, for there was no other
+    /// server, is served by the one it has.
+    pub(crate) fn members_min(&self) -> usize {
+        let wanted = REPLICAS_MIN.min(usize::from(self.goal));
+        if self.is_alone() { wanted } else { wanted.min(usize::from(self.members)) }
+    }
 }
 
 /// The version every chunk is born with.
@@ -206,9 +226,6 @@ impl Chunks {
             return Err(format!("version {version} of chunk {handle} was not the last started"));
         }
         let chunk = self.get(handle).ok_or_else(|| no_chunk(handle))?;
-        if members == 0 {
-            return Err(format!("version {version} of chunk {handle} has no member"));
-        }
         self.put(handle, Chunk { version, members, ..chunk });
         self.started.remove(&handle);
         self.unborn.remove(&handle);
@@ -244,7 +261,7 @@ impl Chunks {
     ) -> Result<(), String> {
         let news = self.table.last().is_none_or(|last| last < handle);
         let started_above = started.is_none_or(|number| number > chunk.version);
-        let counted = (1..=7).contains(&chunk.members) && (1..=7).contains(&chunk.goal);
+        let counted = chunk.members <= 7 && (1..=7).contains(&chunk.goal);
         let young = unborn.is_none() || chunk.version == FIRST_VERSION;
         if !young
             || chunk.version < FIRST_VERSION

@@ -129,8 +129,8 @@ fn references_exact(durable: &Durable) -> Check {
 fn chunks_within_bounds(durable: &Durable) -> Check {
     const NAME: &str = "chunks-within-bounds";
     for (handle, chunk) in durable.chunks.iter() {
-        let counted = (1..=REPLICATION_MAX).contains(&chunk.members)
-            && (1..=REPLICATION_MAX).contains(&chunk.goal);
+        let counted =
+            chunk.members <= REPLICATION_MAX && (1..=REPLICATION_MAX).contains(&chunk.goal);
         hold(NAME, handle <= durable.chunks.last() && handle.0 > 0, || {
             format!("chunk {handle} is above the last handle given")
         })?;
@@ -256,7 +256,7 @@ pub struct ChunkView {
     pub version: gfs_types::fence::ChunkVersion,
     /// The highest number started.
     pub started: gfs_types::fence::ChunkVersion,
-    /// How many replicas stored that version.
+    /// How many replicas stored that version; 0 where one did, which acknowledges nothing.
     pub members: u8,
     /// Who was reported with a version that counts (raise-5).
     pub current: Vec<gfs_types::ids::ServerUid>,

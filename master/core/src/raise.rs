@@ -3,6 +3,7 @@
 //! A [`Work`] is what goes on with one chunk that somebody wants mutations of, or that is to be made equal: waiting for members to
 //! come back, or a birth or raise whose answers are awaited.
 
+mod alone;
 mod members;
 mod round;
 
@@ -18,7 +19,7 @@ use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
 
-use crate::leases::SETTLE_MS;
+use crate::leases::{Lease, SETTLE_MS};
 use crate::master::{Caller, Step};
 use crate::record::Change;
 use crate::registry::ServerIndex;
@@ -94,7 +95,7 @@ impl Master {
     }
 
     fn advance_waiting(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
-        if self.answer_from_lease(step, handle) {
+        if self.answer_from_lease(step, handle) || self.awaits_lesson(step, handle) {
             return;
         }
         let Some(work) = self.soft.works.get(&handle) else { return };
@@ -114,11 +115,10 @@ impl Master {
     /// Work that nobody waits for ends, unless a primary does: it has mutations that need a new version.
     fn drop_unwanted(&mut self, now: Instant, handle: ChunkHandle) {
         let Some(work) = self.soft.works.get(&handle) else { return };
-        let primary_waits = self.soft.leases.live(now, handle).is_some_and(|lease| {
-            let primary = self.soft.registry.get(lease.primary);
-            let here = primary.link.is_some() && primary.session == lease.session;
-            here && work.spent == Some(lease.version)
-        });
+        let primary_waits =
+            self.soft.leases.live(now, handle).is_some_and(|lease| {
+                self.holder_is_here(lease) && work.spent == Some(lease.version)
+            });
         if work.waiters.is_empty() && !primary_waits {
             self.soft.works.remove(&handle);
             self.soft.repairs.note(now, handle);
@@ -129,11 +129,10 @@ impl Master {
     fn answer_from_lease(&mut self, step: &mut Step<'_>, handle: ChunkHandle) -> bool {
         let Some(lease) = self.soft.leases.live(step.now, handle) else { return false };
         let Some(work) = self.soft.works.get(&handle) else { return false };
-        let primary = self.soft.registry.get(lease.primary);
-        let here = primary.session == lease.session && primary.link.is_some();
+        let of_use = self.holder_is_here(lease) && !self.is_alone(handle);
         let settling = step.now < lease.granted + SETTLE_MS;
         let spent = work.spent == Some(lease.version) && (work.hurry || !settling);
-        if !here || spent {
+        if !of_use || spent {
             return false;
         }
         let Some(grant) = self.grant_of(step.now, handle, lease) else { return false };
@@ -149,6 +148,12 @@ impl Master {
             self.reply(step, waiter.to, Ok(Response::Lease(grant)));
         }
         true
+    }
+
+    /// Whether the run that was granted this lease is in touch.
+    fn holder_is_here(&self, lease: &Lease) -> bool {
+        let primary = self.soft.registry.get(lease.primary);
+        primary.link.is_some() && primary.session == lease.session
     }
 
     /// raise-1: logs a new number, asks all of M to store it.
@@ -192,6 +197,12 @@ impl Master {
     fn expire_waiters(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
         let Some(work) = self.soft.works.get(&handle) else { return };
         let reason = match self.members_of_raise(step.now, handle, work) {
+            Ok(_) if self.is_alone(handle) => busy(
+                format!(
+                    "chunk {handle}: one replica is left, and another is being made equal to it; try again"
+                ),
+                200,
+            ),
             Ok(_) => {
                 busy(format!("chunk {handle}: its members take long to answer; try again"), 200)
             }

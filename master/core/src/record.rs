@@ -155,7 +155,7 @@ pub enum Change {
         handle: ChunkHandle,
         /// The number started last.
         version: ChunkVersion,
-        /// How many replicas have it, 1 to 7.
+        /// How many replicas have it, 1 to 7; 0: one alone has it, which acknowledges nothing (mut-6).
         members: u8,
     },
     /// Files, and directories empty by then, leave the trash for good; at most [`PURGED_MAX`].

@@ -13,5 +13,6 @@ mod raises;
 mod reference;
 mod repairs;
 mod replay;
+mod teachers;
 mod time;
 mod world;

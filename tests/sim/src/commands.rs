@@ -31,12 +31,6 @@ impl World {
     ) -> anyhow::Result<()> {
         let run = self.servers[number].run;
         let Some(process) = self.process(number, run) else { return Ok(()) };
-        // See `marks::NOT_YET`: its answer says how the replica was before, and the master believes that.
-        if let Command::Raise { handle, version, .. } = &message.command
-            && process.store.replica(*handle).is_ok_and(|replica| replica.version == *version)
-        {
-            return Ok(());
-        }
         match process.conversation.obey(message) {
             Ok(_) | Err(Ended::Said(_)) => {}
             Err(Ended::Disk(_)) => self.process_ends(Who::Server(number)),

@@ -6,11 +6,6 @@ use gfs_types::marks::{Mark, never_hit};
 /// become shorter.
 pub const NOT_YET: &[(Mark, &str)] = &[
     (
-        Mark::RaiseAnsweredAgain,
-        "not drawn: the answer says again that the replica was clean before, and the master believes that it is: nobody makes \
-         it equal (seeds 510, 705)",
-    ),
-    (
         Mark::StaleRefusedRaise,
         "the master asks nobody whom it does not know to be current, and commands do not overtake reports",
     ),

@@ -10,6 +10,7 @@ use gfs_master_core::invariants::chunk_view;
 use gfs_types::ErrorKind;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
+use gfs_types::limits::REPLICAS_MIN;
 use gfs_types::message::control::{
     Command, FromChunkserver, HeldLease, Member, ReplicaState, Space, ToChunkserver,
 };
@@ -32,8 +33,10 @@ pub(crate) struct Rules {
     raises: BTreeSet<(usize, ProcessSession, ChunkHandle, ChunkVersion)>,
     /// Which run of the master gave each number.
     numbers: BTreeMap<(ChunkHandle, ChunkVersion), u32>,
-    /// When each server said that it stored a version, by its own clock.
-    stored: BTreeMap<(usize, ChunkHandle, ChunkVersion), Instant>,
+    /// When each run of a server said first that it stored a version, by its own clock.
+    stored: BTreeMap<(usize, ProcessSession, ChunkHandle, ChunkVersion), Instant>,
+    /// With how many members each version was granted.
+    members: BTreeMap<(ChunkHandle, ChunkVersion), usize>,
     /// To which server each lease was granted, and by which run of the master.
     grants: BTreeMap<(ChunkHandle, ChunkVersion), (usize, u32)>,
     /// Who registered since the master stepped last: it told nothing yet.
@@ -124,6 +127,7 @@ impl World {
         }
         let before = self.rules.last_grant(handle).map(|(_, (before, _))| before);
         self.rules.grants.insert((handle, version), (server, self.master.run));
+        self.rules.members.insert((handle, version), members.len());
         if let Some(before) = before.filter(|before| *before != server) {
             self.leases_are_apart(before);
         }
@@ -171,8 +175,9 @@ impl World {
         lease_ms: u64,
     ) {
         let now = self.shown_to(number);
-        let Some(stored) = self.rules.stored.get(&(number, handle, version)) else { return };
         let Some(process) = &self.servers[number].up else { return };
+        let its = (number, process.session, handle, version);
+        let Some(stored) = self.rules.stored.get(&its) else { return };
         let leases = process.conversation.register(now, Space::default()).leases;
         let its = |held: &&HeldLease| held.handle == handle && held.version == version;
         let left_ms = leases.iter().find(its).map_or(0, |held| held.left_ms);
@@ -206,7 +211,7 @@ impl World {
             return self.is_broken("session", &what);
         }
         let Ok(replica) = result else { return };
-        self.rules.stored.insert((number, *handle, *version), now);
+        self.rules.stored.entry(asked).or_insert(now);
         let sound = matches!(replica.state, ReplicaState::Clean | ReplicaState::Unclean);
         let acknowledged = self.rules.acknowledged_below(*handle, *version);
         if sound && replica.length < acknowledged {
@@ -243,11 +248,23 @@ impl World {
                     | DataResponse::Appended { length, version, .. },
                 ),
             ) => {
+                self.is_held_twice(server, handle, *version);
                 let its = self.rules.acknowledged.entry(handle).or_default();
                 let known = its.entry(*version).or_default();
                 *known = (*known).max(*length);
             }
             _ => {}
+        }
+    }
+
+    /// mut-6: what is acknowledged is on two replicas.
+    fn is_held_twice(&self, number: usize, handle: ChunkHandle, version: ChunkVersion) {
+        let members = self.rules.members.get(&(handle, version)).copied().unwrap_or(0);
+        if members < REPLICAS_MIN {
+            let what = format!(
+                "chunk {handle}: server-{number} acknowledges under {version}, which has {members} members"
+            );
+            self.is_broken("mut-6", &what);
         }
     }
 

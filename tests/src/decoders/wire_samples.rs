@@ -264,6 +264,7 @@ pub(super) fn commands() -> Vec<Vec<u8>> {
             lease_ms: 10_000,
             start: LeaseStart::Unequal,
             brief: true,
+            alone: true,
         },
         Command::Teach { handle, version, learner: member(4) },
         Command::RevokeLease { handle, version },

@@ -90,6 +90,9 @@ impl Replica {
         if (primary.phase != Phase::Serving && !early) || now >= primary.until {
             return stale("its lease is ending; ask the master for a new one".to_owned());
         }
+        if primary.alone {
+            return Err(alone(handle));
+        }
         if primary.is_frozen() && !runs(Mutant::LearnerMissesMutations) {
             return Err(paused(handle));
         }
@@ -249,6 +252,14 @@ impl Replica {
 /// Replicas are being made equal.
 pub(crate) fn paused(handle: gfs_types::ids::ChunkHandle) -> Error {
     let text = format!("chunk {handle}: its replicas are being made equal; try again in a moment");
+    Error { retry_after_ms: PAUSED_RETRY_MS, ..Error::busy(text) }
+}
+
+/// mut-6.
+fn alone(handle: gfs_types::ids::ChunkHandle) -> Error {
+    let text = format!(
+        "chunk {handle}: one replica is left, and another is being made equal to it first; try again in a moment"
+    );
     Error { retry_after_ms: PAUSED_RETRY_MS, ..Error::busy(text) }
 }
 

@@ -100,14 +100,18 @@ impl Replica {
         }
     }
 
-    /// All members are equal: mutations are taken. Those of the last lease first, which are on all of them now (mut-3).
+    /// All members are equal: mutations are taken. Those of the last lease first, which are on all of them now (mut-3); not where
+    /// all of them are this one (mut-6): who waits for those goes on waiting, across the next raise too.
     fn begin_serving(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.equal_at_start();
         let Role::Primary(primary) = &mut self.role else { return };
         primary.phase = Phase::Serving;
         primary.used = now;
+        let alone = primary.alone;
         self.publish(out); // Before anybody is told.
-        self.answer_carried(now, out);
+        if !alone {
+            self.answer_carried(now, out);
+        }
         self.take_held(now, out);
         self.teach_next(now, out);
     }

@@ -21,6 +21,7 @@ use gfs_types::ids::{ChunkHandle, ServerUid};
 use gfs_types::limits::{LEASE_BRIEF_MS, LEASE_CLOSE_MS};
 use gfs_types::message::control::Member;
 use gfs_types::message::data::{DataResponse, OrderKind};
+use gfs_types::mutants::{Mutant, runs};
 use gfs_types::pace::ServerPace;
 use gfs_types::time::Instant;
 use gfs_types::{DurationMs, Error};
@@ -41,6 +42,9 @@ pub(crate) struct Primary {
     /// When the lease ends, unless extended.
     pub(crate) until: Instant,
     pub(crate) phase: Phase,
+    /// mut-6: there is no other member, and there should be. What is acknowledged now would exist once, so nothing is: this
+    /// lease is there to teach, and the raise that takes the learner in is followed by one that serves.
+    pub(crate) alone: bool,
     /// The last serial that was given.
     pub(crate) last: SerialNumber,
     /// Length of the chunk once everything in flight is applied, in bytes: the next append goes here.
@@ -103,6 +107,8 @@ pub(crate) struct Grant {
     pub(crate) until: Instant,
     /// It ends soon when no client uses it.
     pub(crate) brief: bool,
+    /// Nothing is acknowledged under it (mut-6).
+    pub(crate) alone: bool,
 }
 
 /// A mutation that is not committed.
@@ -166,7 +172,7 @@ impl Primary {
         now: Instant,
     ) -> Self {
         let Settings { chunkserver: me, pace, .. } = settings;
-        let Grant { version, members, until, brief } = grant;
+        let Grant { version, members, until, brief, alone } = grant;
         let (mine, others): (Vec<_>, Vec<_>) =
             members.into_iter().partition(|member| member.chunkserver == me);
         let link = |member: Member| (member.chunkserver, Link::new(member, now));
@@ -175,6 +181,7 @@ impl Primary {
             epoch,
             until,
             phase: Phase::Equalising { since: now, asked: false },
+            alone: alone && !runs(Mutant::OneAcknowledges),
             last: SerialNumber(0),
             end: length,
             source: mine.into_iter().next().map(|member| member.address).unwrap_or_default(),

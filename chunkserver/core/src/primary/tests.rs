@@ -13,6 +13,7 @@ use gfs_types::message::data::{DataResponse, OrderKind};
 use crate::testing::bench::{Bench, CHUNK, LEASE, append, target, uid, write};
 use crate::{Condition, Effect, Input, MessageBody, Mutation, StoreOp};
 
+mod alone;
 mod carried;
 mod equalising;
 mod space;
@@ -285,9 +286,9 @@ fn a_lease_is_not_taken_by_who_is_no_member_or_has_another_version() {
         let mut bench = Bench::newborn(1);
         let members = if me { vec![1, 2] } else { vec![2, 3] };
         let members = members.into_iter().map(crate::testing::bench::member).collect();
-        let (start, brief) = (LeaseStart::Equal, false);
+        let (start, brief, alone) = (LeaseStart::Equal, false, false);
         let version = ChunkVersion(version);
-        bench.step(Input::Grant { version, members, lease_ms: LEASE, start, brief });
+        bench.step(Input::Grant { version, members, lease_ms: LEASE, start, brief, alone });
         assert!(bench.replica.lease().is_none());
         assert_eq!(given_up(&bench), Some(0));
     }

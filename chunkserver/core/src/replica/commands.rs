@@ -73,7 +73,7 @@ impl Replica {
             match self.raised {
                 Some(raised) if self.stored == version => {
                     hit(Mark::RaiseAnsweredAgain);
-                    self.answer_raised(now, version, Ok(raised), out);
+                    self.answer_raised_again(raised, out);
                 }
                 // Being stored: the answer comes then.
                 _ if self.stored < version => {}
@@ -163,7 +163,16 @@ impl Replica {
         out.push(Effect::ToMaster(FromChunkserver::Raised { handle, version, result }));
     }
 
-    /// A lease on a version that all members have. It runs from this replica's last answer about the version,
+    /// The command came again. The master may have granted since the first answer, so a lease still counts from that one; and what
+    /// the replica is may have changed since, so that is told as it is now: it is the last thing the master hears of it.
+    fn answer_raised_again(&self, first: RaisedReplica, out: &mut Vec<Effect>) {
+        let (handle, version) = (self.handle, self.stored);
+        let state = self.condition.reported().unwrap_or(first.state);
+        let result = Ok(RaisedReplica { length: self.length, state, ..first });
+        out.push(Effect::ToMaster(FromChunkserver::Raised { handle, version, result }));
+    }
+
+    /// A lease on a version that all members have. It runs from this replica's first answer about the version,
     /// which by its clock is never later than the grant by the master's (raise-7).
     pub(super) fn grant(
         &mut self,

@@ -198,10 +198,10 @@ impl Replica {
                 self.create(now, version, epoch, chunk_size, out);
             }
             Input::Raise { version, from, epoch } => self.raise(now, version, from, epoch, out),
-            Input::Grant { version, members, lease_ms, start, brief } => {
+            Input::Grant { version, members, lease_ms, start, brief, alone } => {
                 let begins = if runs(Mutant::LeaseFromReceipt) { now } else { self.answered };
                 let until = begins + lease_ms;
-                self.grant(now, Grant { version, members, until, brief }, start, out);
+                self.grant(now, Grant { version, members, until, brief, alone }, start, out);
             }
             Input::Teach { version, learner } => self.teach(now, version, learner, out),
             Input::Equalise { token, target, from, equalise } => {

@@ -2,13 +2,13 @@
 
 use gfs_types::ErrorKind::{Busy, Internal, Invalid, NeedData, Stale};
 use gfs_types::fence::{ChunkVersion, MasterEpoch, SerialNumber};
-use gfs_types::message::control::{FromChunkserver, RaisedReplica, ReplicaState};
+use gfs_types::message::control::{FromChunkserver, LeaseStart, RaisedReplica, ReplicaState};
 use gfs_types::message::data::{DataResponse, OrderKind, ReplicaInfo};
 
 use super::*;
 use crate::input::Peer;
 use crate::secondary::GAP_MAX;
-use crate::testing::bench::{Bench, CHUNK, PRIMARY, append, bytes, order, settings, target};
+use crate::testing::bench::{Bench, CHUNK, LEASE, PRIMARY, append, bytes, order, settings, target};
 
 mod equalising;
 
@@ -68,9 +68,35 @@ fn raise_2_a_version_is_on_disk_before_it_is_answered() {
     let state = ReplicaState::Clean;
     assert_eq!(raised(&bench), Some(Ok(RaisedReplica { length: 100, digest: 0xd1, state })));
     assert_eq!(bench.replica.condition(), Condition::Unclean, "before the first change of a lease");
+}
+
+#[test]
+fn raise_2_its_own_number_is_answered_again_as_the_replica_is_by_then() {
+    let mut bench = found(ReplicaState::Clean, false);
+    bench.raise(5, 3);
+    bench.durable();
     bench.take();
     bench.raise(5, 3);
-    assert!(matches!(raised(&bench), Some(Ok(_))), "its own number is answered again");
+    let state = ReplicaState::Unclean;
+    let again = RaisedReplica { length: 100, digest: 0xd1, state };
+    assert_eq!(raised(&bench), Some(Ok(again)), "it was clean before the raise, and is not now");
+    bench.grant_as(5, &[2], LeaseStart::Equal, false);
+    bench.mutate_as(target(5), append(10));
+    bench.take();
+    bench.raise(5, 3);
+    assert_eq!(raised(&bench), Some(Ok(RaisedReplica { length: 110, ..again })));
+}
+
+#[test]
+fn raise_7_a_lease_counts_from_the_first_answer() {
+    let mut bench = found(ReplicaState::Clean, false);
+    bench.raise(5, 3);
+    bench.durable();
+    let first = bench.now;
+    bench.after(4_000);
+    bench.raise(5, 3);
+    bench.grant_as(5, &[2], LeaseStart::Equal, false);
+    assert_eq!(bench.replica.lease().map(|lease| lease.until), Some(first + LEASE));
 }
 
 #[test]

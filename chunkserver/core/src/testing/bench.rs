@@ -110,8 +110,15 @@ impl Bench {
         brief: bool,
     ) {
         let members = [1].iter().chain(others).map(|number| member(*number)).collect();
-        let version = ChunkVersion(version);
-        self.step(Input::Grant { version, members, lease_ms: LEASE, start, brief });
+        let (version, alone) = (ChunkVersion(version), false);
+        self.step(Input::Grant { version, members, lease_ms: LEASE, start, brief, alone });
+    }
+
+    /// A lease without other members, of a chunk that wants some (mut-6).
+    pub(crate) fn grant_alone(&mut self, version: u64) {
+        let (version, members) = (ChunkVersion(version), vec![member(1)]);
+        let (start, brief, alone) = (LeaseStart::Equal, false, true);
+        self.step(Input::Grant { version, members, lease_ms: LEASE, start, brief, alone });
     }
 
     pub(crate) fn teach(&mut self, version: u64, learner: u128) {

@@ -285,8 +285,8 @@ impl World {
             74..=81 if self.healing => self.deliver(),
             74..=81 => self.ask(),
             82..=90 => self.let_time_pass(),
-            91..=96 => self.decide(),
-            97 => self.rise(),
+            91..=95 => self.decide(),
+            96..=97 => self.rise(),
             98 if self.random.percent(10) && !self.healing => self.revoke(),
             _ => self.extend(),
         }

@@ -115,9 +115,9 @@ impl Server {
     }
 
     pub(super) fn grant_to(&self, members: Vec<Member>) {
-        let (start, brief) = (LeaseStart::Equal, false);
+        let (start, brief, alone) = (LeaseStart::Equal, false, false);
         let lease_ms = DurationMs(600_000);
-        let input = Input::Grant { version: VERSION, members, lease_ms, start, brief };
+        let input = Input::Grant { version: VERSION, members, lease_ms, start, brief, alone };
         self.driver.handle().command(CHUNK, input);
     }
 

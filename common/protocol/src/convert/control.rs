@@ -295,7 +295,7 @@ impl From<ToChunkserver> for pb::CommandMessage {
             Command::Raise { handle, version, from } => {
                 WireCommand::Raise(pb::Raise { handle: handle.0, version: version.0, from: from.0 })
             }
-            Command::GrantLease { handle, version, members, lease_ms, start, brief } => {
+            Command::GrantLease { handle, version, members, lease_ms, start, brief, alone } => {
                 WireCommand::GrantLease(pb::GrantLease {
                     handle: handle.0,
                     version: version.0,
@@ -303,6 +303,7 @@ impl From<ToChunkserver> for pb::CommandMessage {
                     lease_ms,
                     start: start as u32,
                     brief,
+                    alone,
                 })
             }
             Command::Teach { handle, version, learner } => WireCommand::Teach(pb::Teach {
@@ -365,6 +366,7 @@ impl TryFrom<WireCommand> for Command {
                 lease_ms: grant.lease_ms,
                 start: start_from_wire(grant.start)?,
                 brief: grant.brief,
+                alone: grant.alone,
             },
             WireCommand::Teach(teach) => Self::Teach {
                 handle: ChunkHandle(teach.handle),

@@ -252,6 +252,7 @@ fn commands_come_out_as_they_went_in() {
             lease_ms: 10,
             start: LeaseStart::AllSuspect,
             brief: true,
+            alone: true,
         },
         Command::Teach { handle, version, learner: member },
         Command::RevokeLease { handle, version },

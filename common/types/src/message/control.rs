@@ -291,6 +291,8 @@ pub enum Command {
         start: LeaseStart,
         /// Nobody asked to write: it ends in order as soon as the members are equal and nothing else is asked of it (equal-5).
         brief: bool,
+        /// The receiver is the only member, and the chunk wants more: it acknowledges nothing under this version (mut-6), and teaches.
+        alone: bool,
     },
     /// To a primary: make this stale or damaged replica equal, beside the mutations, and answer `LearnerTaught` (equal-4).
     Teach {

@@ -87,7 +87,7 @@ impl Master {
             return false;
         }
         let here = self.current(handle).count();
-        let members = self.durable.chunks.get(handle).map_or(0, |chunk| usize::from(chunk.members));
+        let members = self.durable.chunks.get(handle).map_or(0, |chunk| chunk.stored());
         here >= members || self.one_told_late(handle)
     }
 

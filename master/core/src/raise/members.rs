@@ -2,7 +2,7 @@
 
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession};
-use gfs_types::limits::{MEMBER_WAIT_MS, REPLICAS_MIN, REPLICATION_MAX, RETURN_WAIT_MS};
+use gfs_types::limits::{MEMBER_WAIT_MS, REPLICATION_MAX, RETURN_WAIT_MS};
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::ReplicaState;
 use gfs_types::mutants::{Mutant, runs};
@@ -11,7 +11,6 @@ use gfs_types::{DurationMs, Error};
 
 use super::{Work, busy};
 use crate::Master;
-use crate::chunks::Chunk;
 use crate::registry::{Replica, ServerIndex};
 
 /// One that failed is tried again after this time: it may be well again in the same run, and is no learner while it is current.
@@ -69,7 +68,7 @@ impl Master {
             .filter(|replica| fit(replica.server))
             .take(usize::from(REPLICATION_MAX))
             .collect();
-        let counted = usize::from(chunk.members);
+        let counted = chunk.stored();
         let expected = counted.saturating_sub(self.known_to_stay_away(now, work));
         if here.len() < expected && now < self.members_may_return_until(now, handle, work) {
             hit(Mark::RaiseWaitedForMembers);
@@ -86,8 +85,8 @@ impl Master {
                 members.extend(Some(taught).filter(|server| fit(*server)));
             }
         }
-        if members.len() < members_min(&chunk) && self.learner(now, handle).is_none() {
-            return Err(busy(self.missing(handle, members.len(), members_min(&chunk)), 1_000));
+        if members.len() < chunk.members_min() && self.learner(now, handle).is_none() {
+            return Err(busy(self.missing(handle, members.len(), chunk.members_min()), 1_000));
         }
         self.check_lease_over(now, handle, &members)?;
         Ok(members)
@@ -100,8 +99,7 @@ impl Master {
             replica.state == ReplicaState::Corrupt
                 && self.soft.registry.get(replica.server).link.is_some()
         });
-        let counted =
-            self.durable.chunks.get(handle).map_or(usize::MAX, |chunk| chunk.members.into());
+        let counted = self.durable.chunks.get(handle).map_or(usize::MAX, |chunk| chunk.stored());
         suspects + damaged.count() >= counted || runs(Mutant::SuspectsDoNotWait)
     }
 
@@ -181,9 +179,4 @@ impl Master {
              bring those chunkservers back, or try again"
         )
     }
-}
-
-/// Fewer are not raised: what is acknowledged by one alone dies with it.
-pub(super) fn members_min(chunk: &Chunk) -> usize {
-    REPLICAS_MIN.min(usize::from(chunk.goal)).min(usize::from(chunk.members))
 }

@@ -11,7 +11,6 @@ use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::ChunkIndex;
 use gfs_types::time::Instant;
 
-use super::members::members_min;
 use super::{Stage, busy};
 use crate::Master;
 use crate::leases::{Lease, LeaseMember};
@@ -121,7 +120,7 @@ impl Master {
         };
         let stored: Vec<_> = round.stored().collect();
         let chunk = self.durable.chunks.get(handle);
-        let too_few = round.birth && chunk.is_some_and(|chunk| stored.len() < members_min(&chunk));
+        let too_few = round.birth && chunk.is_some_and(|chunk| stored.len() < chunk.members_min());
         if stored.is_empty() || too_few {
             return self.cannot_begin(step, handle, &round);
         }
@@ -139,8 +138,9 @@ impl Master {
         if !self.may_raise(step.now, handle, &stored) {
             return self.advance(step, handle);
         }
-        let members: Vec<_> = stored.iter().map(|(server, _)| *server).collect();
-        let count = u8::try_from(members.len()).expect("at most 7 are asked");
+        let alone = chunk.is_some_and(|chunk| stored.len() < chunk.members_min());
+        let count = u8::try_from(stored.len()).expect("at most 7 are asked");
+        let count = if alone { 0 } else { count };
         if !round.birth {
             let raised = Change::Raised { handle, version: round.number, members: count };
             self.commit(step, None, raised);
@@ -176,7 +176,7 @@ impl Master {
         stored: &[(ServerIndex, RaisedReplica)],
     ) -> bool {
         let Some(chunk) = self.durable.chunks.get(handle) else { return false };
-        let enough = stored.len() >= members_min(&chunk) || self.learner(now, handle).is_some();
+        let enough = stored.len() >= chunk.members_min() || self.learner(now, handle).is_some();
         enough && (!all_suspect(stored) || self.all_have_reported(handle, stored.len()))
     }
 
@@ -222,7 +222,8 @@ impl Master {
         // Whoever is to learn needs the lease for longer than it takes to end in order.
         let may_learn = self.may_learn(handle).next().is_some();
         let brief = unasked && !may_learn;
-        let grant = Command::GrantLease { handle, version, members, lease_ms, start, brief };
+        let alone = self.is_alone(handle);
+        let grant = Command::GrantLease { handle, version, members, lease_ms, start, brief, alone };
         self.send(step, primary, grant);
         let answer = self.grant_of(step.now, handle, &lease);
         self.soft.leases.put(handle, lease);
@@ -231,6 +232,9 @@ impl Master {
             self.soft.repairs.hasten(step.now, handle);
         } else if self.has_few_members(handle) {
             self.soft.repairs.note(step.now + RETURN_WAIT_MS, handle);
+        }
+        if alone && self.is_waited_for_beyond(handle) {
+            return self.advance(step, handle);
         }
         let Some(work) = self.soft.works.remove(&handle) else { return };
         for waiter in work.waiters {

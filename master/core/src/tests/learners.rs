@@ -8,7 +8,7 @@ use gfs_types::message::control::{Command, FromChunkserver, ReplicaReport, Repli
 use super::world::{World, grants, holds, lessons, raises, sent};
 
 /// A chunk on 1 and 2 under version 2, which was raised while 3 was away; a client has the lease. Its primary.
-fn without_3() -> (World, FileId, ChunkHandle, u128) {
+pub(super) fn without_3() -> (World, FileId, ChunkHandle, u128) {
     let (mut world, file, grant) = World::with_chunk();
     let (handle, version) = (grant.handle, ChunkVersion(1));
     world.tell(grant.primary.0, FromChunkserver::LeaseGivenUp { handle, version, length: 10 });
@@ -21,7 +21,12 @@ fn without_3() -> (World, FileId, ChunkHandle, u128) {
     (world, file, handle, primary)
 }
 
-fn taught(handle: ChunkHandle, learner: u128, session: u64, good: bool) -> FromChunkserver {
+pub(super) fn taught(
+    handle: ChunkHandle,
+    learner: u128,
+    session: u64,
+    good: bool,
+) -> FromChunkserver {
     FromChunkserver::LearnerTaught {
         handle,
         version: ChunkVersion(2),
@@ -191,24 +196,6 @@ fn a_lesson_of_which_nothing_is_heard_is_given_up() {
     }
     assert_eq!((told.len(), primary), (1, primary), "{told:?}");
     assert!((60..75).contains(&told[0]), "{told:?}");
-}
-
-#[test]
-fn one_member_will_do_when_there_is_one_to_teach() {
-    let (mut world, file, handle, primary) = without_3();
-    let other = 3 - primary;
-    world.after_ms(60_000);
-    world.leave(other);
-    world.after_ms(5_000);
-    world.heartbeat(primary, &[]);
-    let (_, out) = world.ask_lease(file, None);
-    assert!(raises(&world, &out).is_empty(), "one is too few");
-    let out = world.join(3, 2, &[holds(handle, 1, 10)]);
-    assert_eq!(raises(&world, &out), [(primary, 3, 2)]);
-    let out = world.raised(primary, handle, 3);
-    assert_eq!(grants(&world, &out).len(), 1);
-    let out = world.after_ms(50);
-    assert_eq!(lessons(&world, &out), [(primary, 3, 3)]);
 }
 
 /// Servers 1 and 2 say that they are here, and what the master does then.

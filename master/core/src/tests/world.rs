@@ -461,6 +461,15 @@ pub(crate) fn grants(world: &World, out: &[Effect]) -> Vec<(u128, LeaseStart, bo
     granted.collect()
 }
 
+/// Which of the leases granted are of one replica that is to acknowledge nothing (mut-6), and under which version.
+pub(crate) fn alone(world: &World, out: &[Effect]) -> Vec<(u128, u64)> {
+    let granted = sent(out).into_iter().filter_map(|(link, command)| match command {
+        Command::GrantLease { version, alone: true, .. } => Some((world.at(link), version.0)),
+        _ => None,
+    });
+    granted.collect()
+}
+
 /// Who was told to teach whom, under which version.
 pub(crate) fn lessons(world: &World, out: &[Effect]) -> Vec<(u128, u128, u64)> {
     let told = sent(out).into_iter().filter_map(|(link, command)| match command {

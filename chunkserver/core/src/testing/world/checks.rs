@@ -178,9 +178,11 @@ struct Sums {
     stuck: u32,
 }
 
-fn expect_life(sums: &Sums) {
+/// `acknowledged`: in each world, on average. One replica alone acknowledges nothing (mut-6), so where machines and disks fail too, a
+/// chunk often waits for a second one.
+fn expect_life(sums: &Sums, acknowledged: usize) {
     let worlds = usize::try_from(WORLDS).unwrap();
-    assert!(sums.acknowledged > worlds * 10, "{sums:?}");
+    assert!(sums.acknowledged > worlds * acknowledged, "{sums:?}");
     assert!(sums.leases as usize > worlds * 2, "{sums:?}");
     assert!(sums.joined > WORLDS / 10, "{sums:?}");
     // Where all that counted are suspect or bad, a person must decide. Disks must lie and power be lost for that.
@@ -190,22 +192,22 @@ fn expect_life(sums: &Sums) {
 #[test]
 fn whatever_the_network_does_what_was_acknowledged_is_on_every_member() {
     let sums = worlds(CALM);
-    expect_life(&sums);
+    expect_life(&sums, 10);
     assert_eq!(sums.lost, 0, "no machine lost power");
 }
 
 #[test]
 fn whatever_processes_die_what_was_acknowledged_is_on_every_current_replica() {
     let sums = worlds(ROUGH);
-    expect_life(&sums);
+    expect_life(&sums, 10);
     assert_eq!((sums.lost, sums.stuck), (0, 0), "no machine lost power");
     assert!(u64::from(sums.lessons) > WORLDS / 10, "{sums:?}");
 }
 
 #[test]
 fn whatever_machines_lose_power_what_was_synced_stays_and_disks_that_lie_are_repaired() {
-    expect_life(&worlds(STORM));
-    expect_life(&worlds(ALL));
+    expect_life(&worlds(STORM), 5);
+    expect_life(&worlds(ALL), 2);
 }
 
 #[test]

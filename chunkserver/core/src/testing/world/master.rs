@@ -109,8 +109,8 @@ impl World {
         self.starts[start as usize - 1] += 1;
         self.master.lease = self.master.members.get(&primary).map(|peer| (version, *peer));
         let brief = self.random.percent(20);
-        let lease_ms = LEASE;
-        self.command(primary, Input::Grant { version, members, lease_ms, start, brief });
+        let (lease_ms, alone) = (LEASE, members.len() == 1);
+        self.command(primary, Input::Grant { version, members, lease_ms, start, brief, alone });
     }
 
     /// The master looks at the chunk.
@@ -175,6 +175,13 @@ impl World {
         if states.is_empty() || (all_suspect && states.len() < self.master.members.len()) {
             // Whoever failed may have come to itself.
             self.master.failed.clear();
+            self.master.wanted = true;
+            return;
+        }
+        // One alone can only teach (mut-6), if there is somebody.
+        let others =
+            self.servers.iter().filter(|(uid, server)| server.up && !states.contains_key(uid));
+        if states.len() == 1 && others.count() == 0 {
             self.master.wanted = true;
             return;
         }

@@ -238,11 +238,11 @@ impl Chaos {
                 self.say(uid, FromChunkserver::ReplicaCreated { handle, version, result });
             }
             Command::Raise { handle, version, from } => self.store(uid, handle, version, from),
-            Command::GrantLease { handle, version, members, start, brief, .. } => {
-                let bad = |one: &Replica| one.state == ReplicaState::Corrupt;
+            Command::GrantLease { handle, version, members, start, brief, alone, .. } => {
+                assert_eq!(alone, members.len() == 1, "mut-6: {members:?}");
                 let here = self.server(uid).replicas.get_mut(&handle);
-                let fit = here.filter(|one| one.version == version && !bad(one));
-                match fit {
+                let good = |one: &&mut Replica| one.state != ReplicaState::Corrupt;
+                match here.filter(good).filter(|one| one.version == version) {
                     Some(replica) => {
                         let lease = super::Lease::new(version, members, start, brief, now);
                         if !lease.equal && replica.state == ReplicaState::Suspect {
