@@ -117,8 +117,9 @@ async fn replied(
 }
 
 fn told(counts: Counts) -> Value {
-    let Counts { appends, changes, contended, overwrites, reads } = counts;
-    json!({"appends": appends, "changes": changes, "contended": contended, "overwrites": overwrites, "reads": reads})
+    let Counts { appends, changes, contended, overwrites, reads, unsettled } = counts;
+    json!({"appends": appends, "changes": changes, "contended": contended, "overwrites": overwrites, "reads": reads,
+        "unsettled": unsettled})
 }
 
 /// The longest times in which a count did not change.

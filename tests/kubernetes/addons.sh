@@ -19,4 +19,8 @@ for disk in "$RUN"/node?; do
   node=$(basename "$disk"); started "$node/system" kubectl get node "$node"
   kubectl wait --for=condition=Ready "node/$node" --timeout=60s
 done
-kubectl --namespace kube-system rollout status deployment/coredns --timeout=60s >/dev/null
+if ! kubectl --namespace kube-system rollout status deployment/coredns --timeout=120s >/dev/null; then
+  echo "the name server of the cluster does not run; what happened to its pods:" >&2
+  kubectl --namespace kube-system get events --sort-by=.lastTimestamp >&2
+  exit 1
+fi
