@@ -92,6 +92,8 @@ marks! {
     LearnerSealed,
     /// Teaching failed.
     TeachingFailed,
+    /// A primary found a bad block of its own while others copied it, and another was to lead.
+    SourceFoundBad,
     // Master.
     /// A birth got too few answers.
     BirthFailed,

@@ -180,8 +180,7 @@ impl Master {
     }
 
     fn look(&mut self, step: &mut Step<'_>, handle: ChunkHandle) -> Look {
-        let born = self.durable.chunks.unborn(handle).is_none();
-        if self.durable.chunks.get(handle).is_none() || !born {
+        if self.durable.chunks.get(handle).is_none() || !self.may_hold_something(handle) {
             return Look::Healthy;
         }
         if self.soft.works.contains_key(&handle) {
@@ -247,6 +246,13 @@ impl Master {
     pub(crate) fn begun_before(&self, handle: ChunkHandle) -> bool {
         let version = self.durable.chunks.get(handle).map(|chunk| chunk.version);
         self.durable.chunks.started(handle) > version
+    }
+
+    /// Nothing was written to a chunk that was not born, as far as the log knows. But the record of the birth is not waited for: where
+    /// machines lost power, the master's may have taken it, and readers wait for what was acknowledged, or for the word that it is gone.
+    fn may_hold_something(&self, handle: ChunkHandle) -> bool {
+        self.durable.chunks.unborn(handle).is_none()
+            || self.current(handle).any(|replica| replica.state == ReplicaState::Suspect)
     }
 
     fn may_begin(&mut self, handle: ChunkHandle) -> bool {

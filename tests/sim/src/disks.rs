@@ -7,16 +7,21 @@ use gfs_chunkserver::driver::ProcessEnds;
 use gfs_durable::fs::Fs;
 use gfs_durable::fs::sim::{Operation, SimFs};
 use gfs_types::ids::ChunkHandle;
+use gfs_types::message::control::Space;
+use gfs_types::time::Instant;
 
 use crate::agenda::{MS, Micros, SECOND};
 use crate::budget::replicas_of;
 use crate::faults::Mend;
 use crate::net::Who;
+use crate::server::Process;
 use crate::swarm::Fault;
 use crate::world::{Event, World};
 
 /// A slow disk takes so many times as long.
 const SLOW: Micros = 50;
+/// What was written last: a replica that is behind lacks some of it.
+const END_BYTES: u64 = 4 << 10;
 /// Room of a disk that is not full.
 const ROOM: u64 = 1 << 40;
 
@@ -126,39 +131,30 @@ impl World {
     }
 
     /// One byte of a replica that is not the last good one of its chunk. Each chunk rots at most once: else nobody could mend it.
+    /// Often it is one that others copy, and what they lack stands at its end.
     fn rot(&mut self, number: usize) -> anyhow::Result<()> {
         if self.servers[number].up.is_none() {
             return Ok(());
         }
-        let all =
-            self.servers.iter().map(|server| Ok(replicas_of(&server.replicas(self.cluster)?)));
-        let all = all.collect::<anyhow::Result<Vec<_>>>()?;
-        let newest = |handle: &ChunkHandle| {
-            all.iter().filter_map(|of| of.get(handle)).map(|(v, _)| *v).max()
-        };
-        let others = |handle: &ChunkHandle| {
-            let good = all.iter().enumerate().filter(|(other, _)| *other != number);
-            let good = good.filter_map(|(_, of)| of.get(handle));
-            good.filter(|(version, good)| *good && Some(*version) == newest(handle)).count()
-        };
-        let mine = all[number].keys().copied();
-        let may: Vec<_> = mine
-            .filter(|handle| !self.weather.rotten.contains_key(handle) && others(handle) >= 2)
-            .collect();
-        if may.is_empty() {
+        let (any, copied) = self.may_rot(number)?;
+        let random = &mut self.weather.random;
+        let aimed = !copied.is_empty() && random.percent(75);
+        let from = if aimed { copied } else { any };
+        if from.is_empty() {
             return Ok(());
         }
-        let handle = *self.weather.random.pick(&may);
-        let (at, mask) = (self.weather.random.next(), 1 << self.weather.random.below(8));
-        let unreadable = self.weather.random.percent(30);
+        let (number, handle) = *random.pick(&from);
+        let (at, mask) = (random.next(), 1 << random.below(8));
+        let unreadable = random.percent(30);
         let server = &self.servers[number];
         let Some(process) = &server.up else { return Ok(()) };
         let length = process.store.replica(handle)?.length;
         let Some(path) = file_of(&server.fs, handle)?.filter(|_| length > 0) else {
             return Ok(());
         };
+        let at = if aimed { length - 1 - at % length.min(END_BYTES) } else { at % length };
         let plan = process.store.read_plan(handle, 0..length, length)?;
-        let at = plan.file_offset + at % length;
+        let at = plan.file_offset + at;
         let byte = match unreadable {
             true => server.fs.spoil(&path, at)?,
             false => server.fs.flip(&path, at, mask)?,
@@ -168,6 +164,32 @@ impl World {
         self.weather.rotten.insert(handle, number);
         self.weather.count(Fault::Rot);
         Ok(())
+    }
+
+    /// Replicas on this server of which another is good; and those of all servers that lead where only one other is good, so that
+    /// the rest is made equal to them.
+    fn may_rot(&self, number: usize) -> anyhow::Result<(Vec<Place>, Vec<Place>)> {
+        let all =
+            self.servers.iter().map(|server| Ok(replicas_of(&server.replicas(self.cluster)?)));
+        let all = all.collect::<anyhow::Result<Vec<_>>>()?;
+        let newest = |handle: &ChunkHandle| {
+            all.iter().filter_map(|of| of.get(handle)).map(|(v, _)| *v).max()
+        };
+        let others = |(number, handle): &Place| {
+            let good = all.iter().enumerate().filter(|(other, _)| other != number);
+            let good = good.filter_map(|(_, of)| of.get(handle));
+            good.filter(|(version, good)| *good && Some(*version) == newest(handle)).count()
+        };
+        let sound = |(_, handle): &Place| !self.weather.rotten.contains_key(handle);
+        let any = all[number].keys().map(|handle| (number, *handle));
+        let led = self.servers.iter().flat_map(|server| {
+            let leases = server.up.as_ref().map(leases_of).unwrap_or_default();
+            leases.into_iter().map(|handle| (server.number, handle))
+        });
+        Ok((
+            any.filter(|place| sound(place) && others(place) >= 1).collect(),
+            led.filter(|place| sound(place) && others(place) == 1).collect(),
+        ))
     }
 
     /// A chunk is left with a rotten replica that nobody could mend: so many faults at once are more than is promised. The byte is as it was.
@@ -232,6 +254,15 @@ impl World {
         let after = self.weather.random.between(50, 2_000) * MS;
         self.dies(node, after, None);
     }
+}
+
+/// A replica: on which server, of which chunk.
+type Place = (usize, ChunkHandle);
+
+/// The chunks that a chunkserver leads.
+fn leases_of(process: &Process) -> Vec<ChunkHandle> {
+    let registration = process.conversation.register(Instant::default(), Space::default());
+    registration.leases.iter().map(|held| held.handle).collect()
 }
 
 /// The file of a chunk on a chunkserver's disk.

@@ -1,9 +1,11 @@
 //! What must be so when all is well again: replicas are equal, and everything that was acknowledged is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use gfs_chunkserver::store::Replica;
 use gfs_client::{Client, File};
+use gfs_types::ErrorKind;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 
@@ -202,19 +204,32 @@ pub(crate) fn names(shared: &Shared) {
     }
 }
 
-/// Reads all of every replica: its server finds what rotted, and it is repaired.
+/// Time from one look at all replicas to the next, while one of them is bad.
+const SCRUB_AGAIN: Duration = Duration::from_secs(1);
+
+/// Reads all of every replica: its server finds what rotted, and it is repaired. Again and again, until nothing is bad any more: how
+/// long that may take is for the caller to say.
 pub(crate) async fn scrub(shared: Shared, client: usize) -> gfs_client::Result<()> {
     let connected = shared.connect(client).await?;
-    for path in files(&shared) {
+    while finds_rot(&shared, &connected).await? {
+        tokio::time::sleep(SCRUB_AGAIN).await;
+    }
+    Ok(())
+}
+
+/// Whatever else comes of a look at a replica: how they are in the end is looked at by others.
+async fn finds_rot(shared: &Shared, connected: &Client) -> gfs_client::Result<bool> {
+    let mut found = false;
+    for path in files(shared) {
         for chunk in connected.locate(&path).await?.chunks {
             for replica in &chunk.replicas {
                 let reader = connected.replica(replica);
-                // Whatever comes of it: how replicas are in the end is looked at by others.
-                let _ = reader.verify(chunk.handle, chunk.version, 0, shared.chunk_bytes).await;
+                let all = reader.verify(chunk.handle, chunk.version, 0, shared.chunk_bytes).await;
+                found |= all.is_err_and(|error| error.kind() == ErrorKind::Corrupt);
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn files(shared: &Shared) -> Vec<String> {

@@ -41,6 +41,8 @@ pub(crate) struct Rules {
     grants: BTreeMap<(ChunkHandle, ChunkVersion), (usize, u32)>,
     /// Who registered since the master stepped last: it told nothing yet.
     newcomers: Vec<ServerUid>,
+    /// Who found a bad block of its own while it was copied, and under which version.
+    bad_sources: BTreeSet<(usize, ChunkHandle, ChunkVersion)>,
     /// Requests that arrived, by the numbers of their calls.
     asked: BTreeMap<u64, (usize, Target, DataRequest)>,
 }
@@ -238,6 +240,9 @@ impl World {
             (DataRequest::Equalise(_), Ok(_)) => {
                 self.obeyed(server, &target, |has| has <= target.version);
             }
+            (DataRequest::Copy { .. }, Err(error)) if error.kind == ErrorKind::Corrupt => {
+                self.found_bad(server, handle, target.version);
+            }
             (DataRequest::Read { .. }, Ok(DataResponse::Bytes { offset, length, .. })) => {
                 self.shown(server, &target, *offset..*offset + *length, &answer.payload);
             }
@@ -254,6 +259,16 @@ impl World {
                 *known = (*known).max(*length);
             }
             _ => {}
+        }
+    }
+
+    /// equal-4: who finds a bad block of its own while others copy it leads no more under that version, so it is not asked again.
+    fn found_bad(&mut self, number: usize, handle: ChunkHandle, version: ChunkVersion) {
+        if !self.rules.bad_sources.insert((number, handle, version)) {
+            let what = format!(
+                "chunk {handle}: server-{number} is copied under {version}, and knows that it has a bad block"
+            );
+            self.is_broken("equal-4", &what);
         }
     }
 

@@ -163,7 +163,7 @@ async fn live(world: &mut World, shared: &Shared, cut: &Cut, lie: Lie) -> anyhow
     // is behind: those it does not look at.
     become_equal(world).await?;
     let scrubbed = tokio::spawn(oracle::scrub(shared.clone(), client()));
-    finish(world, 120 * SECOND, "not all replicas can be read", scrubbed).await??;
+    finish(world, 120 * SECOND, "not all that rotted is mended", scrubbed).await??;
     become_equal(world).await?;
     check(world, shared, [client(), client()]).await?;
     // DUR-2: all of it is synced, and then the power fails everywhere.

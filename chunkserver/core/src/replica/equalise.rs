@@ -335,7 +335,10 @@ impl Replica {
         let why = "a block does not match its checksum";
         match &self.role {
             Role::Primary(primary) if primary.is_copied() && runs(Mutant::BlamesDownstream) => {}
-            Role::Primary(primary) if primary.is_copied() => self.broken(why, out),
+            Role::Primary(primary) if primary.is_copied() => {
+                hit(Mark::SourceFoundBad);
+                self.broken(why, out);
+            }
             _ => self.damaged(why, out),
         }
     }

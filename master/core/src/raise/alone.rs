@@ -16,8 +16,8 @@ impl Master {
         chunk.as_ref().is_some_and(Chunk::is_alone) && !runs(Mutant::OneAcknowledges)
     }
 
-    /// The one replica has its lease. Says whether clients wait for the next one.
-    pub(super) fn is_waited_for_beyond(&mut self, handle: ChunkHandle) -> bool {
+    /// The one replica has its lease: clients wait on, for the next one. Says whether any do.
+    pub(super) fn keeps_waiters(&mut self, handle: ChunkHandle) -> bool {
         let Some(work) = self.soft.works.get_mut(&handle) else { return false };
         work.spent = None;
         !work.waiters.is_empty()

@@ -233,7 +233,7 @@ impl Master {
         } else if self.has_few_members(handle) {
             self.soft.repairs.note(step.now + RETURN_WAIT_MS, handle);
         }
-        if alone && self.is_waited_for_beyond(handle) {
+        if alone && self.keeps_waiters(handle) {
             return self.advance(step, handle);
         }
         let Some(work) = self.soft.works.remove(&handle) else { return };

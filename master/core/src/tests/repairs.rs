@@ -205,3 +205,27 @@ fn equal_5_a_lease_that_ended_without_order_is_followed_by_a_repair() {
     }
     assert_eq!(who.len(), 3);
 }
+
+/// A chunk that was made on 1, 2 and 3, of whose birth the log says nothing; they come back with replicas in this state.
+fn unborn(state: ReplicaState) -> World {
+    let mut world = World::new();
+    (1..=3).for_each(|uid| drop(world.join(uid, 1, &[])));
+    let file = world.file("/f");
+    world.ask_lease(file, None);
+    let handle = world.only_handle();
+    (1..=2).for_each(|uid| drop(world.created(uid, handle)));
+    world.restart();
+    let report = ReplicaReport { state, ..holds(handle, 1, 0) };
+    (1..=3).for_each(|uid| drop(world.join(uid, 2, &[report])));
+    world
+}
+
+#[test]
+fn equal_5_a_chunk_whose_birth_the_power_took_is_made_equal_without_a_writer() {
+    let mut world = unborn(ReplicaState::Suspect);
+    let out = world.after_ms(50);
+    assert_eq!(raises(&world, &out), [(1, 2, 1), (2, 2, 1), (3, 2, 1)]);
+    let mut world = unborn(ReplicaState::Unclean);
+    let out = world.after_ms(50);
+    assert_eq!(asked(&world, &out), 0, "nobody was told of it, or it can be read");
+}
