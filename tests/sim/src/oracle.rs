@@ -15,6 +15,9 @@ use crate::load::{self, LOGS, Record, Shared, Tag};
 use crate::server::{Process, Server};
 use crate::world::World;
 
+/// Replicas of each chunk. One that is bad beside so many good ones is left as it is (equal-4).
+const WANTED: usize = 3;
+
 /// What is wrong with the replicas at the moment, as the servers have them on disk. Those are opened only where nothing is wrong
 /// with them as they are in memory.
 pub(crate) fn unequal(world: &World) -> anyhow::Result<Option<String>> {
@@ -55,11 +58,15 @@ fn unequal_of(
         if !written && (newest == ChunkVersion(1) || !born) {
             continue;
         }
-        if current.len() < 3.min(world.servers.len()) {
+        if current.len() < WANTED.min(world.servers.len()) {
             return Ok(Some(format!("chunk {handle} has {} replicas of {newest}", current.len())));
         }
+        let sound = current.iter().filter(|(_, _, replica)| replica.damaged.is_none()).count();
         let mut digests = BTreeSet::new();
         for (number, _, replica) in current {
+            if sound >= WANTED && replica.damaged.is_some() {
+                continue;
+            }
             if replica.suspect || replica.damaged.is_some() || !replica.clean {
                 return Ok(Some(format!("chunk {handle} on server-{number}: {replica:?}")));
             }
@@ -222,11 +229,14 @@ async fn finds_rot(shared: &Shared, connected: &Client) -> gfs_client::Result<bo
     let mut found = false;
     for path in files(shared) {
         for chunk in connected.locate(&path).await?.chunks {
+            let (mut good, mut bad) = (0, false);
             for replica in &chunk.replicas {
                 let reader = connected.replica(replica);
                 let all = reader.verify(chunk.handle, chunk.version, 0, shared.chunk_bytes).await;
-                found |= all.is_err_and(|error| error.kind() == ErrorKind::Corrupt);
+                good += usize::from(all.is_ok());
+                bad |= all.is_err_and(|error| error.kind() == ErrorKind::Corrupt);
             }
+            found |= bad && good < WANTED;
         }
     }
     Ok(found)
@@ -360,6 +370,8 @@ fn read_replicas(world: &World, handle: ChunkHandle) -> Vec<Held> {
         .collect();
     let newest = all.iter().map(|held| held.replica.version).max();
     all.retain(|held| Some(held.replica.version) == newest);
+    let sound = all.iter().filter(|held| held.replica.damaged.is_none()).count();
+    all.retain(|held| sound < WANTED || held.replica.damaged.is_none());
     for next in 1..all.len() {
         let same = all[next].bytes.is_some() && all[next].bytes == all[next - 1].bytes;
         all[next].same = same && all[next].replica.length == all[next - 1].replica.length;
