@@ -41,7 +41,10 @@ impl Upload {
             }
             other => other?,
         };
-        let writer = file.writer(0).expect(length);
+        let writer = match length {
+            Some(length) => file.writer(0).expect(length),
+            None => file.writer(0),
+        };
         Ok(Self { client, path, temporary, options, writer })
     }
 

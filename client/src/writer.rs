@@ -47,9 +47,14 @@ impl Writer {
         }
     }
 
-    /// So long will the file be: leases of later chunks may be asked for ahead.
-    pub(crate) fn expect(mut self, length: Option<u64>) -> Self {
-        self.expected = length;
+    /// Tells how long the file will be: while a chunk is written the next one is made ready, and the writer never waits at
+    /// a border.
+    ///
+    /// A promise: a writer that ends before may leave one empty chunk, and so a file that reads as zeros up to the
+    /// border between them.
+    #[must_use]
+    pub fn expect(mut self, length: u64) -> Self {
+        self.expected = Some(length);
         self
     }
 
@@ -166,15 +171,15 @@ impl Writer {
         self.ask_ahead(index);
     }
 
-    /// Asks for the next chunk's lease while this one is written, so that nothing waits at the border. Only when it is
-    /// sure to be written: an empty chunk at the end would make the file longer than it is.
+    /// Asks for the next chunk's lease with the first piece of this one, so that nothing waits at the border: a chunk may be written in
+    /// less time than another one takes to be born on a busy disk. Only when it is sure to be written: an empty chunk at the end would
+    /// make the file longer than it is.
     fn ask_ahead(&mut self, index: ChunkIndex) {
         let next = ChunkIndex(index.0 + 1);
         let engine = std::sync::Arc::clone(self.file.engine());
         let begins = engine.chunk_size.file_offset(next);
         let sure = self.expected.is_some_and(|length| length > begins);
-        if !sure || self.asked_ahead >= next || self.offset + engine.chunk_size.bytes() / 2 < begins
-        {
+        if !sure || self.asked_ahead >= next {
             return;
         }
         self.asked_ahead = next;

@@ -498,3 +498,32 @@ async fn writers_share_what_is_on_its_way_and_none_waits_for_another_with_its_fi
     let store = cluster.bytes();
     assert_eq!((store.pushed_max, store.pushes), (count + WRITE_PIECES_MAX, 4 * count));
 }
+
+#[tokio::test]
+async fn a_writer_that_knows_its_end_asks_for_the_next_chunk_with_the_first_piece() {
+    let cluster = Cluster::start();
+    let client = cluster.client().await;
+    let file = client.create("/f", CreateOptions::default()).await.unwrap();
+    let chunks = |file: &gfs_client::File| {
+        cluster.names().chunks.get(&file.id()).map_or(0, std::collections::BTreeMap::len)
+    };
+    let mut writer = file.writer(0).expect(2 * CHUNK_BYTES + 1);
+    writer.write("a").await.unwrap();
+    writer.flush().await.unwrap();
+    while chunks(&file) < 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(writer);
+
+    // Nothing behind the end is asked for, nor anything by who does not know where that is.
+    for expected in [Some(CHUNK_BYTES), None] {
+        let file = client.create(format!("/{expected:?}"), CreateOptions::default()).await.unwrap();
+        let mut writer = file.writer(0);
+        if let Some(length) = expected {
+            writer = writer.expect(length);
+        }
+        writer.write(sample(CHUNK_BYTES)).await.unwrap();
+        writer.close().await.unwrap();
+        assert_eq!(chunks(&file), 1, "{expected:?}");
+    }
+}

@@ -1,12 +1,12 @@
 //! Sockets as the data plane wants them.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 /// Bytes of the kernel's buffers where it is not left to size them: a frame. Larger ones add delay, not throughput.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -26,15 +26,15 @@ pub(super) fn prepare(stream: &TcpStream, stall: Duration) -> io::Result<()> {
 /// ... and one that somebody else opened: what is sent there has a bound, since the peer may never read it, and there may be
 /// thousands of them.
 pub(super) fn prepare_accepted(stream: &TcpStream, stall: Duration) -> io::Result<()> {
-    prepare(stream, stall)?;
-    SockRef::from(stream).set_send_buffer_size(BUFFER_BYTES)
+    SockRef::from(stream).set_send_buffer_size(BUFFER_BYTES)?;
+    prepare(stream, stall)
 }
 
 /// Connects to the first address of `HOST:PORT` that answers.
 pub(super) fn connect(address: &str, stall: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT) {
+        match connect_to(&address) {
             Ok(stream) => {
                 prepare(&stream, stall)?;
                 return Ok(stream);
@@ -43,6 +43,13 @@ pub(super) fn connect(address: &str, stall: Duration) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+fn connect_to(address: &SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+    gfs_protocol::socket::begin(&socket);
+    socket.connect_timeout(&(*address).into(), CONNECT)?;
+    Ok(socket.into())
 }
 
 /// The bytes of a socket, read no more slowly than a frame in `limit`: a peer that sends a byte now and then would keep

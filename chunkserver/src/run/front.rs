@@ -29,6 +29,7 @@ impl Front {
             bound.with_context(|| format!("cannot listen at `{address}` (`{key}`)"))
         };
         let data = bind("net.listen", &net.listen).await?;
+        gfs_protocol::socket::begin(&data);
         let http_listener = bind("net.http_listen", &net.http_listen).await?;
         let address = net.reached(data.local_addr()?);
         let http_address = net.reached(http_listener.local_addr()?);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use gfs_client::{Client, CreateOptions, File};
+use gfs_client::{Client, CreateOptions, File, Writer};
 
 use super::outcome::Outcome;
 use super::payload::Payload;
@@ -52,8 +52,7 @@ pub(super) async fn run(caller: Caller, deadline: Option<Instant>) -> Outcome {
 
 /// Fills the caller's file, on disk, before the measurement.
 pub(super) async fn fill(caller: Caller) -> Result<()> {
-    let path = file_path(&caller.dir, caller.index);
-    let mut writer = caller.client.create(path, CreateOptions::default()).await?.writer(0);
+    let mut writer = own_writer(&caller).await?.expect(caller.plan.file_bytes());
     for number in 0..caller.plan.ops_each {
         writer.write(caller.payload.piece(caller.index, number).clone()).await?;
     }
@@ -84,13 +83,22 @@ impl Caller {
     }
 }
 
+/// Writes the caller's file, which is made.
+async fn own_writer(caller: &Caller) -> Result<Writer> {
+    let path = file_path(&caller.dir, caller.index);
+    Ok(caller.client.create(path, CreateOptions::default()).await?.writer(0))
+}
+
 async fn stream_out(
     caller: &Caller,
     deadline: Option<Instant>,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let path = file_path(&caller.dir, caller.index);
-    let mut writer = caller.client.create(path, CreateOptions::default()).await?.writer(0);
+    let mut writer = own_writer(caller).await?;
+    if deadline.is_none() {
+        // Else nobody knows how far it comes.
+        writer = writer.expect(caller.plan.file_bytes());
+    }
     for number in caller.numbers(deadline) {
         let piece = caller.payload.piece(caller.index, number).clone();
         let (begin, bytes) = (Instant::now(), piece.len());

@@ -1,6 +1,7 @@
 //! The task behind one connection: hello, then requests out and replies in, each matched by its number.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use gfs_types::ids::{ClusterUid, ProcessSession, ServerUid};
 use gfs_types::limits::HANDSHAKE_MS;
 use gfs_types::message::data::{DataResponse, Hello, PROTOCOL_VERSION, Target};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -75,7 +76,7 @@ fn refuse_all(first: Call, calls: &mut mpsc::Receiver<Call>, failure: &Failure) 
 async fn connect(peer: &Peer) -> Result<TcpStream, Failure> {
     let who = format!("chunkserver {} at {}", peer.chunkserver, peer.address);
     let failed = |what: String| Failure::Unreachable(format!("{who}: {what}"));
-    let mut stream = timeout(CONNECT, TcpStream::connect(peer.address.as_str()))
+    let mut stream = timeout(CONNECT, dial(&peer.address))
         .await
         .map_err(|_| failed("no connection in time".to_owned()))?
         .map_err(|error| failed(error.to_string()))?;
@@ -90,6 +91,23 @@ async fn connect(peer: &Peer) -> Result<TcpStream, Failure> {
         }
         Ok(Ok(Ok(()))) => Ok(stream),
     }
+}
+
+/// Connects to the first address of `HOST:PORT` that answers.
+async fn dial(address: &str) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        gfs_protocol::socket::begin(&socket);
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Says hello and checks who answers.

@@ -1,9 +1,10 @@
 //! What goes over the wire: a header with the checksum of each block, then a mebibyte.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 
 use anyhow::{Result, ensure};
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 /// One request.
 pub(crate) const FRAME_BYTES: usize = 1 << 20;
@@ -54,6 +55,7 @@ pub(crate) fn payload(seed: u8) -> Vec<u8> {
 /// Prints where it listens, and waits for the one connection.
 pub(crate) fn accept() -> Result<TcpStream> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
+    do_not_pace(&listener)?;
     println!("{}", listener.local_addr()?);
     let (stream, _) = listener.accept()?;
     tune(&stream)?;
@@ -61,7 +63,11 @@ pub(crate) fn accept() -> Result<TcpStream> {
 }
 
 pub(crate) fn connect(address: &str) -> Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
+    let address: SocketAddr = address.parse()?;
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    do_not_pace(&socket)?;
+    rustix::net::connect(&socket, &address)?;
+    let stream = TcpStream::from(socket);
     tune(&stream)?;
     Ok(stream)
 }
@@ -70,8 +76,13 @@ fn tune(stream: &TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_send_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
     sockopt::set_socket_recv_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
-    // As the system does within a host: what paces would be measured instead.
-    sockopt::set_tcp_congestion(stream, "reno")?;
+    Ok(())
+}
+
+/// As the system does within a host: what paces would be measured instead. Before a connection begins, for what has begun to pace never
+/// stops; those that are accepted begin as their listener is.
+fn do_not_pace(socket: impl AsFd) -> Result<()> {
+    sockopt::set_tcp_congestion(socket, "reno")?;
     Ok(())
 }
 
