@@ -10,6 +10,7 @@ use gfs_protocol::checksum::{combine, crc32c};
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::BLOCK_BYTES;
 
+use super::ahead::Ahead;
 use super::header::Header;
 use super::layout::{DATA_AT, End};
 use super::{Replica, StoreError, table};
@@ -45,6 +46,8 @@ pub(super) struct State {
     pub pinned: Option<(u64, u64)>,
     /// The redo area of the last overwrite.
     pub last_area: u64,
+    /// Space behind the end.
+    pub ahead: Ahead,
     /// Why it takes no more changes.
     pub closed: Option<String>,
 }
@@ -63,7 +66,8 @@ impl Chunk {
         let durable_length = header.base.length;
         // Recovery left nothing but its base, unless it found damage.
         let repairable = header.suspect && closed.is_none();
-        let state = State { end, durable_length, pinned: None, last_area: 1, closed };
+        let ahead = Ahead::default();
+        let state = State { end, durable_length, pinned: None, last_area: 1, ahead, closed };
         Self {
             handle: header.handle,
             state: Mutex::new(state),
@@ -137,6 +141,14 @@ impl Chunk {
         }
         let state = self.state();
         state.end.length.saturating_sub(state.durable_length)
+    }
+
+    /// How many of these bytes may need space that the replica has not got: those behind its end that were not taken ahead, and
+    /// any that are overwritten, for there may be a hole.
+    pub(super) fn uncovered(&self, offset: u64, length: u64) -> u64 {
+        let state = self.state();
+        let over = state.end.length.saturating_sub(offset).min(length);
+        over + state.ahead.uncovered(offset + over, length - over)
     }
 
     /// Applied length, in bytes.

@@ -13,6 +13,7 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 use tracing::{info, warn};
 
+use super::ahead::Ahead;
 use super::chunk::Chunk;
 use super::header::Header;
 use super::layout::DATA_AT;
@@ -301,7 +302,12 @@ fn judge(recovered: Result<Recovered, StoreError>) -> (Entry, Result<Replica, St
             } else if !header.clean {
                 info!(chunk = %header.handle, length = end.length, "replica recovered");
             }
-            let chunk = Arc::new(Chunk::new(header, end, damaged));
+            let clean = header.clean;
+            let chunk = Chunk::new(header, end, damaged);
+            if !clean {
+                chunk.state().ahead = Ahead::unknown();
+            }
+            let chunk = Arc::new(chunk);
             let replica = chunk.replica();
             (Entry::Good(chunk), Ok(replica))
         }

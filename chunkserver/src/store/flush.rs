@@ -133,7 +133,8 @@ impl Chunk {
         committed: u64,
     ) -> Result<Option<Written<'a>>, StoreError> {
         let header = self.header();
-        let end = self.state().end;
+        let mut state = self.state();
+        let end = state.end;
         let committed = committed.min(end.length);
         if header.clean && header.committed == committed {
             return Ok(None);
@@ -141,6 +142,10 @@ impl Chunk {
         if header.base != end {
             return Err(self.invalid("it was changed while it was to become clean".to_owned()));
         }
+        if state.closed.is_none() {
+            self.give_back(file, &mut state);
+        }
+        drop(state);
         self.set_ready(false, header.overwritten);
         let new = self.put_header(file, &header, |header| {
             header.clean = true;

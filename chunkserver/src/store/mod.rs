@@ -8,6 +8,7 @@
 //! Blocking calls throughout. An error that [`StoreError::is_fatal`] must end the process.
 
 mod again;
+mod ahead;
 mod birth;
 mod chunk;
 mod directory;
@@ -185,7 +186,7 @@ impl Store {
         if data.length() == 0 {
             return Ok(chunk.applied_length());
         }
-        self.check_room(handle, data.length())?;
+        self.check_room(handle, chunk.uncovered(offset, data.length()))?;
         let overwrites = offset < chunk.applied_length();
         chunk.begin_change(&*file, self.config.boot, overwrites)?;
         let mut state = chunk.open_state()?;
@@ -203,6 +204,11 @@ impl Store {
             over = later;
         }
         if rest.length() > 0 {
+            if at > state.end.length {
+                // What lies between is a hole.
+                chunk.give_back(&*file, &mut state);
+            }
+            self.take_ahead(&*file, &mut state, at, at + rest.length());
             chunk.append(&*file, &mut state, at, &rest).map_err(|error| self.full(error))?;
         }
         Ok(state.end.length)
@@ -216,6 +222,7 @@ impl Store {
         }
         chunk.begin_change(&*file, self.config.boot, false)?;
         let mut state = chunk.open_state()?;
+        chunk.give_back(&*file, &mut state);
         chunk
             .append(&*file, &mut state, length, &Payload::default())
             .map_err(|error| self.full(error))?;

@@ -8,6 +8,7 @@ use gfs_durable::fs::File;
 use gfs_types::ids::ChunkHandle;
 use tracing::warn;
 
+use super::ahead::Ahead;
 use super::chunk::Chunk;
 use super::payload::Payload;
 use super::recover::recover;
@@ -81,6 +82,7 @@ impl Chunk {
         state.end = recovered.end;
         state.durable_length = header.base.length;
         state.pinned = None;
+        state.ahead = Ahead::unknown();
         state.closed = None;
         self.set_ready(!header.clean, header.overwritten);
         self.advance(recovered.end, true);

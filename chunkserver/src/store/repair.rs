@@ -13,6 +13,7 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::BLOCK_BYTES;
 
+use super::ahead::Ahead;
 use super::chunk::{Chunk, read_block};
 use super::layout::{DATA_AT, End};
 use super::payload::Payload;
@@ -173,6 +174,7 @@ impl Chunk {
         state.end = end;
         state.durable_length = end.length;
         state.pinned = None;
+        state.ahead = Ahead::unknown();
         state.closed = None;
         self.advance(end, true);
         self.set_ready(true, new.overwritten);
@@ -250,6 +252,7 @@ impl Chunk {
         let mut state = self.state();
         state.end = end;
         state.durable_length = length;
+        state.ahead = Ahead::default();
         self.advance(end, true);
         file.set_len(DATA_AT + length).map_err(|error| self.io(error))
     }

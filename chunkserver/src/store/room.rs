@@ -14,6 +14,9 @@ use gfs_types::message::control::Space;
 /// Bytes that may be written before the file system is asked again.
 const STEP_BYTES: u64 = 16 << 20;
 
+/// Space is taken ahead of need where so many times as much is free.
+const PLENTY: u64 = 64;
+
 /// Keeps writes away from the reserve without asking the file system each time.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -61,6 +64,12 @@ impl Room {
             return Ok(true);
         }
         Ok(self.look(fs, dir, bytes)?.free >= bytes)
+    }
+
+    /// Whether so much may be taken for bytes that nobody wrote yet: as long as there is no shortage that it could make worse.
+    pub(super) fn has_plenty(&self, fs: &dyn Fs, dir: &Path, bytes: u64) -> bool {
+        let least = bytes.saturating_mul(PLENTY);
+        self.look(fs, dir, bytes).is_ok_and(|look| look.free.saturating_sub(look.margin) >= least)
     }
 
     /// The file system said that it is full: what was known is wrong.

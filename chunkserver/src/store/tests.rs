@@ -1,5 +1,6 @@
 //! Tests of the whole store, on the simulated disk.
 
+mod ahead;
 mod basics;
 mod crash;
 mod damage;

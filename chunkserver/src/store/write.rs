@@ -9,6 +9,7 @@ use gfs_types::limits::BLOCK_BYTES;
 use gfs_types::mutants::{Mutant, runs};
 use gfs_types::region::blocks_of;
 
+use super::ahead::Ahead;
 use super::chunk::{Chunk, State, join, read_block, zeros};
 use super::layout::{DATA_AT, End, REDO_DATA_MAX};
 use super::payload::{Payload, Piece};
@@ -83,6 +84,7 @@ impl Chunk {
         if let Err(error) = file.set_len(DATA_AT + state.end.length) {
             self.close(state, error);
         }
+        state.ahead = Ahead::default();
     }
 
     /// Takes no more changes: what is on disk is not known. A restart recovers it, or another replica repairs it.

@@ -10,6 +10,8 @@ use gfs_durable::fs::sim::SimFs;
 use gfs_types::ErrorKind;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
+use gfs_types::limits::CHUNK_BYTES_DEFAULT;
+use gfs_types::region::ChunkSize;
 
 use super::model::{HANDLE, config, open, pattern};
 use crate::store::{Payload, Store, StoreConfig, StoreError};
@@ -64,7 +66,9 @@ fn full_1_on_a_full_disk_replicas_are_read_raised_flushed_ended_and_deleted() {
 #[test]
 fn a_replica_has_the_space_of_its_head_from_birth() {
     let dir = tempfile::tempdir().unwrap();
-    let config = StoreConfig { dir: dir.path().to_owned(), ..config() };
+    // Of so large a chunk the bytes here are too few to take space ahead.
+    let chunk_size = ChunkSize::new(CHUNK_BYTES_DEFAULT).unwrap();
+    let config = StoreConfig { dir: dir.path().to_owned(), chunk_size, ..config() };
     let (store, _) = Store::open(Arc::new(RealFs), config).unwrap();
     store.create(HANDLE, ChunkVersion(1)).unwrap();
     let taken = || {

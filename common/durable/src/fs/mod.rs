@@ -148,7 +148,7 @@ pub trait File: Send + Sync + Debug {
         Ok(self.len()? == 0)
     }
 
-    /// Cuts the file, or makes it longer with zeros.
+    /// Cuts the file, or makes it longer with zeros. Space that was reserved behind the new end is free again, also where the length stays.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// Reserves space for `len` bytes from `offset` and leaves the length as it is. Does nothing

@@ -243,7 +243,11 @@ impl Disk {
         }
     }
 
+    /// What was reserved behind the new end is free again.
     pub(super) fn set_len(&mut self, inode: Inode, len: u64) {
+        if let Some(reserved) = self.reserved.get_mut(&inode) {
+            *reserved = len.min(*reserved);
+        }
         self.change(Change::SetLen { inode, len });
     }
 
