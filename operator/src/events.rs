@@ -18,6 +18,10 @@ pub enum Reason {
     MasterDataLost,
     /// The master holds another cluster.
     ForeignMaster,
+    /// The volume of a pod goes when it ends.
+    VolumeDeleted,
+    /// Replicas lack, so no chunkserver may be restarted.
+    ReplicasMissing,
     /// A pod was deleted because it was outdated.
     PodRestarted,
     /// A child that nothing wants any more was deleted.
@@ -35,6 +39,8 @@ impl Reason {
             Self::Adopted => "Adopted",
             Self::MasterDataLost => "MasterDataLost",
             Self::ForeignMaster => "ForeignMaster",
+            Self::VolumeDeleted => "VolumeDeleted",
+            Self::ReplicasMissing => "ReplicasMissing",
             Self::PodRestarted => "PodRestarted",
             Self::ChildDeleted => "ChildDeleted",
             Self::Error(category) => category.reason(),
@@ -48,7 +54,7 @@ impl Reason {
             Self::Formatted | Self::Adopted | Self::MasterDataLost | Self::ForeignMaster => {
                 "Formatting"
             }
-            Self::PodRestarted => "Restarting",
+            Self::VolumeDeleted | Self::ReplicasMissing | Self::PodRestarted => "Restarting",
             Self::ChildDeleted => "Deleting",
             Self::Error(_) | Self::BecameReady => "Reconciling",
         }
@@ -61,7 +67,11 @@ impl Reason {
             | Self::PodRestarted
             | Self::ChildDeleted
             | Self::BecameReady => EventType::Normal,
-            Self::MasterDataLost | Self::ForeignMaster | Self::Error(_) => EventType::Warning,
+            Self::MasterDataLost
+            | Self::ForeignMaster
+            | Self::VolumeDeleted
+            | Self::ReplicasMissing
+            | Self::Error(_) => EventType::Warning,
         }
     }
 }

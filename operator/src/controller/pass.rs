@@ -71,10 +71,11 @@ async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) ->
     };
     let sets = dereference::stateful_sets(&applied, &live.owner)?;
     let pods = dereference::pods_of(&sets, children.pods);
+    let volumes = dereference::volumes(ctx, &live.owner, &pods).await?;
     let (master, known) = formatting::settle(ctx, live, &valid, &pods).await?;
     let stalled = master.is_stalled();
     learnt.master = Some(master);
-    let pods = rollout::observe(&sets, &pods, known.as_ref(), Timestamp::now());
+    let pods = rollout::observe(&sets, &pods, &volumes, known.as_ref(), Timestamp::now());
     let pods = learnt.pods.insert(pods);
     if learnt.paused || stalled {
         return Ok(());
@@ -127,6 +128,8 @@ async fn tell(
         let reason = match stalled.reason.as_str() {
             "MasterDataLost" => Reason::MasterDataLost,
             "ForeignMaster" => Reason::ForeignMaster,
+            "VolumeDeleted" => Reason::VolumeDeleted,
+            "ReplicasMissing" => Reason::ReplicasMissing,
             _ => Reason::Error(error.map_or(crate::error::Category::Defect, Error::category)),
         };
         ctx.events.tell(&live.owner.reference(), reason, &stalled.message).await;

@@ -8,7 +8,8 @@ use crate::crd::{ChunkserversStatus, GfsClusterStatus, MastersStatus};
 use crate::error::{Category, Error};
 use crate::formatting::Step;
 use crate::master::{MasterError, Member};
-use crate::rollout::{Observed, Role};
+use crate::rollout::{Held, Observed, Role, held};
+use crate::volumes::claim_of;
 
 /// What a pass learnt, as far as it came. What it did not learn stays told as it was.
 #[derive(Debug, Default)]
@@ -198,6 +199,8 @@ impl Verdicts {
             (None, Some(pods)) => readiness(&primary, &chunkservers, pods),
             (None, None) => kept(Type::Ready),
         };
+        // It serves all the same.
+        let stalled = stalled.or_else(|| held_verdict(learnt));
         let reconciling = reconciling(learnt, error, &ready, stalled.is_some());
         Self {
             ready,
@@ -268,6 +271,34 @@ fn stall(master: Option<&MasterView>, error: Option<&Error>) -> Option<Verdict> 
     master.and_then(MasterView::stall).or(by_error)
 }
 
+/// Why pods that are to be restarted are not.
+fn held_verdict(learnt: &Learnt) -> Option<Verdict> {
+    let verdict = match held(learnt.pods.as_ref()?)? {
+        Held::VolumeGoes(pod) => {
+            let (pod, claim) = (&pod.name, claim_of(&pod.name));
+            let message = format!(
+                "claim {claim} was deleted, and its volume goes when pod {pod} ends: nothing is restarted. A deletion cannot be \
+                 taken back: set the reclaim policy of its PersistentVolume to Retain, then delete the pod and bind that \
+                 volume to a new claim of this name"
+            );
+            Verdict::new(true, "VolumeDeleted", message)
+        }
+        Held::ReplicasMissing(..) if learnt.paused => return None,
+        Held::ReplicasMissing(pod, chunks) => {
+            let message = format!(
+                "{} of {} chunks have had fewer replicas than they should for ten minutes, and pod {pod} may hold the last one: \
+                 no chunkserver is restarted. Bring the chunkserver or the volume back that is missing. If that cannot be, \
+                 delete the outdated pods yourself, one after the other: kubectl delete pod {pod}",
+                chunks.below_goal,
+                chunks.all,
+                pod = pod.name,
+            );
+            Verdict::new(true, "ReplicasMissing", message)
+        }
+    };
+    Some(verdict)
+}
+
 fn spec_verdict(learnt: &Learnt, error: Option<&Error>) -> Option<Verdict> {
     match error {
         Some(error @ Error::Spec(_)) => {
@@ -320,9 +351,10 @@ fn reconciling(learnt: &Learnt, error: Option<&Error>, ready: &Verdict, stalled:
     }
     let outdated = |pods: &&Observed| pods.pods.iter().any(|pod| pod.outdated);
     if let Some(pods) = learnt.pods.as_ref().filter(outdated) {
-        let how = match pods.caught_up {
-            true => "pods are restarted one after the other",
-            false => "the next chunkserver is restarted when all chunks have their replicas again",
+        let lack = pods.chunks.is_some_and(|chunks| chunks.below_goal > 0);
+        let how = match lack {
+            false => "pods are restarted one after the other",
+            true => "the next chunkserver is restarted when all chunks have their replicas again",
         };
         return Verdict::new(true, "RollingOut", how);
     }

@@ -165,8 +165,15 @@ impl Asked {
                 return conflict();
             }
         }
-        let body = state.objects.remove(key).unwrap().body;
-        (200, body)
+        if key.0 != "pods" {
+            let body = state.objects.remove(key).unwrap().body;
+            return (200, body);
+        }
+        // Its kubelet ends it, in the next turn.
+        state.change("pods", &key.1, |pod| {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+        });
+        (200, state.objects[key].body.clone())
     }
 }
 

@@ -85,6 +85,7 @@ async fn an_unchanged_cluster_is_only_read_by_this_operator_and_by_the_next() {
                 "LIST networkpolicies",
                 "LIST statefulsets",
                 "LIST pods",
+                "LIST persistentvolumeclaims",
                 "ask status",
                 "ask cluster",
             ]

@@ -117,8 +117,13 @@ impl Line for FakeLine {
                     }
                 })
                 .collect();
-            let chunks_below_goal = state.chunks_below_goal;
-            ClusterStatus { chunkservers, chunks_below_goal, ..ClusterStatus::default() }
+            ClusterStatus {
+                chunkservers,
+                chunks: 24,
+                chunks_below_goal: state.chunks_below_goal,
+                chunks_missing: state.chunks_missing,
+                ..ClusterStatus::default()
+            }
         }))
     }
 }
