@@ -43,3 +43,9 @@ pub fn cluster_of(labels: &BTreeMap<String, String>) -> Option<&str> {
 pub fn component_of(labels: &BTreeMap<String, String>) -> Option<&str> {
     labels.get(COMPONENT).map(String::as_str)
 }
+
+/// The same, of labels in JSON.
+#[must_use]
+pub fn component_in(labels: &serde_json::Value) -> Option<&str> {
+    labels.get(COMPONENT)?.as_str()
+}
