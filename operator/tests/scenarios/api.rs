@@ -88,7 +88,10 @@ impl Asked {
         };
         if self.plural == "events" {
             if self.method == Method::POST {
-                state.events.push(self.body["reason"].as_str().unwrap().to_owned());
+                let reason = self.body["reason"].as_str().unwrap();
+                let related = self.body["related"]["name"].as_str();
+                let event = related.map_or(reason.to_owned(), |pod| format!("{reason} {pod}"));
+                state.events.push(event);
             }
             state.calls.push(format!("{verb} events {}", self.body["reason"].as_str().unwrap()));
             return (201, self.body.clone());
