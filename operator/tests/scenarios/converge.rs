@@ -53,6 +53,7 @@ async fn an_install_applies_in_order_formats_once_and_tells() {
         ("SpecValid", "True"),
         ("PrimaryAvailable", "True"),
         ("ChunkserversAvailable", "True"),
+        ("ChunksAvailable", "True"),
         ("Paused", "False"),
     ] {
         assert_eq!(world.condition(type_).0, status, "{type_}");

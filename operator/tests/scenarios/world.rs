@@ -33,7 +33,7 @@ pub(crate) struct State {
     pub(crate) volumes: BTreeMap<String, ClusterUid>,
     /// Everything asked of the API server and of masters, in order.
     pub(crate) calls: Vec<String>,
-    /// Reasons of the events, in order.
+    /// Reasons of the events, in order, with the pod if they are of one.
     pub(crate) events: Vec<String>,
     /// How often a master was formatted.
     pub(crate) formatted: usize,
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) chunks_below_goal: u64,
     /// And of chunks without any.
     pub(crate) chunks_missing: u64,
+    /// The size of chunks that the master tells, if it is not the usual one.
+    pub(crate) chunk_bytes: Option<u64>,
     versions: u64,
     /// Minutes since the world began.
     minutes: i64,
