@@ -3,7 +3,7 @@
 
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, ResourceExt};
 
@@ -13,6 +13,7 @@ use crate::crd::GfsCluster;
 use crate::error::{Error, Result};
 use crate::labels;
 use crate::owner::{Owner, Whose};
+use crate::volumes::{Volumes, claim_of};
 
 /// What belongs to a cluster.
 #[derive(Debug, Default)]
@@ -65,6 +66,25 @@ async fn pods(ctx: &Context, owner: &Owner, params: &ListParams) -> Result<Vec<P
     let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &owner.namespace);
     let list = api.list(params).await;
     Ok(list.map_err(|source| Error::api("listing pods", source))?.items)
+}
+
+/// The claims of a cluster, and those of these pods.
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn volumes(ctx: &Context, owner: &Owner, pods: &[Pod]) -> Result<Volumes> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), &owner.namespace);
+    let params = ListParams::default().labels(&labels::claims_of(&owner.name));
+    let list = api.list(&params).await;
+    let mut claims = list.map_err(|source| Error::api("listing claims", source))?.items;
+    let known = Volumes::of(claims.clone());
+    for pod in pods.iter().map(ResourceExt::name_any).filter(|pod| !known.has(pod)) {
+        // One that a person made may have no labels.
+        let name = claim_of(&pod);
+        let found = api.get_opt(&name).await;
+        claims.extend(found.map_err(|source| Error::api(format!("reading claim {name}"), source))?);
+    }
+    Ok(Volumes::of(claims))
 }
 
 /// The StatefulSets of this very cluster among the children, as the API server gave them.

@@ -29,6 +29,20 @@ pub enum Error {
         /// Who controls it.
         of: String,
     },
+    /// A StatefulSet of chunkservers has more pods than are asked for.
+    #[error(
+        "StatefulSet {name} has {live} replicas and the manifest asks for {wanted}: a chunkserver that goes takes its replicas of \
+         chunks along, and there is no drain yet. It stays as it is. Ask for as many as there are, or, if those above hold \
+         nothing, make it smaller yourself: kubectl scale statefulset {name} --replicas {wanted}"
+    )]
+    FewerChunkservers {
+        /// The set.
+        name: String,
+        /// What it has.
+        live: i64,
+        /// What is asked for.
+        wanted: i64,
+    },
     /// The API server did not do it.
     #[error("{doing}: {}", told(.source))]
     Api {
@@ -54,6 +68,8 @@ pub enum Category {
     Status,
     /// A name is taken.
     NotOurs,
+    /// Chunkservers would go.
+    Fewer,
     /// The object changed in the meantime: the next pass sees it.
     Conflict,
     /// The API server will not have it, now or later.
@@ -74,6 +90,7 @@ impl Category {
             Self::Spec => "spec",
             Self::Status => "status",
             Self::NotOurs => "not_ours",
+            Self::Fewer => "fewer",
             Self::Conflict => "conflict",
             Self::Refused => "refused",
             Self::Api => "api",
@@ -89,6 +106,7 @@ impl Category {
             Self::Spec => "SpecRefused",
             Self::Status => "StatusUnreadable",
             Self::NotOurs => "NameTaken",
+            Self::Fewer => "FewerChunkservers",
             Self::Conflict => "Conflict",
             Self::Refused => "RefusedByApiServer",
             Self::Api => "ApiServerUnavailable",
@@ -100,7 +118,15 @@ impl Category {
     /// Whether only a person can end it.
     #[must_use]
     pub fn needs_a_person(self) -> bool {
-        matches!(self, Self::Spec | Self::Status | Self::NotOurs | Self::Refused | Self::Defect)
+        match self {
+            Self::Spec
+            | Self::Status
+            | Self::NotOurs
+            | Self::Fewer
+            | Self::Refused
+            | Self::Defect => true,
+            Self::Conflict | Self::Api | Self::Late => false,
+        }
     }
 }
 
@@ -116,6 +142,7 @@ impl Error {
             Self::Spec(_) => Category::Spec,
             Self::Status(_) => Category::Status,
             Self::NotOurs { .. } => Category::NotOurs,
+            Self::FewerChunkservers { .. } => Category::Fewer,
             Self::Late(_) => Category::Late,
             Self::Defect(_) => Category::Defect,
             Self::Api { source, .. } => match source.as_ref() {

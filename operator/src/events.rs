@@ -18,6 +18,14 @@ pub enum Reason {
     MasterDataLost,
     /// The master holds another cluster.
     ForeignMaster,
+    /// The master is blank beside volumes of an earlier cluster.
+    EarlierVolumes,
+    /// Chunks are of another size than the manifest says.
+    ChunkSizeDiffers,
+    /// The volume of a pod goes when it ends.
+    VolumeDeleted,
+    /// Replicas lack, so no chunkserver may be restarted.
+    ReplicasMissing,
     /// A pod was deleted because it was outdated.
     PodRestarted,
     /// A child that nothing wants any more was deleted.
@@ -35,6 +43,10 @@ impl Reason {
             Self::Adopted => "Adopted",
             Self::MasterDataLost => "MasterDataLost",
             Self::ForeignMaster => "ForeignMaster",
+            Self::EarlierVolumes => "EarlierVolumes",
+            Self::ChunkSizeDiffers => "ChunkSizeDiffers",
+            Self::VolumeDeleted => "VolumeDeleted",
+            Self::ReplicasMissing => "ReplicasMissing",
             Self::PodRestarted => "PodRestarted",
             Self::ChildDeleted => "ChildDeleted",
             Self::Error(category) => category.reason(),
@@ -45,10 +57,13 @@ impl Reason {
     /// What the operator was doing.
     fn action(self) -> &'static str {
         match self {
-            Self::Formatted | Self::Adopted | Self::MasterDataLost | Self::ForeignMaster => {
-                "Formatting"
-            }
-            Self::PodRestarted => "Restarting",
+            Self::Formatted
+            | Self::Adopted
+            | Self::MasterDataLost
+            | Self::ForeignMaster
+            | Self::EarlierVolumes
+            | Self::ChunkSizeDiffers => "Formatting",
+            Self::VolumeDeleted | Self::ReplicasMissing | Self::PodRestarted => "Restarting",
             Self::ChildDeleted => "Deleting",
             Self::Error(_) | Self::BecameReady => "Reconciling",
         }
@@ -61,7 +76,13 @@ impl Reason {
             | Self::PodRestarted
             | Self::ChildDeleted
             | Self::BecameReady => EventType::Normal,
-            Self::MasterDataLost | Self::ForeignMaster | Self::Error(_) => EventType::Warning,
+            Self::MasterDataLost
+            | Self::ForeignMaster
+            | Self::EarlierVolumes
+            | Self::ChunkSizeDiffers
+            | Self::VolumeDeleted
+            | Self::ReplicasMissing
+            | Self::Error(_) => EventType::Warning,
         }
     }
 }
@@ -83,6 +104,28 @@ impl Events {
 
     /// Tells of something that happened. An event that cannot be told stops nothing: the status says the same.
     pub async fn tell(&self, about: &ObjectReference, reason: Reason, note: &str) {
+        self.tell_with(about, reason, None, note).await;
+    }
+
+    /// Of a cluster's pod. The recorder counts a second event of the same reason in the first, and keeps the note of that; with
+    /// pods of its own each is an event of its own.
+    pub async fn tell_of_pod(
+        &self,
+        about: &ObjectReference,
+        reason: Reason,
+        pod: ObjectReference,
+        note: &str,
+    ) {
+        self.tell_with(about, reason, Some(pod), note).await;
+    }
+
+    async fn tell_with(
+        &self,
+        about: &ObjectReference,
+        reason: Reason,
+        related: Option<ObjectReference>,
+        note: &str,
+    ) {
         let (namespace, cluster) = (&about.namespace, &about.name);
         tracing::info!(namespace, cluster, reason = reason.text(), note, "event");
         let event = Event {
@@ -90,7 +133,7 @@ impl Events {
             reason: reason.text().to_owned(),
             note: Some(cut(note, NOTE_BYTES_MAX).to_owned()),
             action: reason.action().to_owned(),
-            secondary: None,
+            secondary: related,
         };
         if let Err(error) = self.recorder.publish(&event, about).await {
             tracing::warn!(namespace, cluster, reason = reason.text(), %error, "event not recorded");

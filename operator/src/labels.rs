@@ -18,6 +18,12 @@ pub fn children_of(cluster: &str) -> String {
     format!("{NAME}={GFS},{INSTANCE}={cluster},{MANAGED_BY}={OPERATOR}")
 }
 
+/// Selects the claims of a cluster's pods, retained ones included: they were made from a template, and nobody manages them.
+#[must_use]
+pub fn claims_of(cluster: &str) -> String {
+    format!("{NAME}={GFS},{INSTANCE}={cluster}")
+}
+
 /// Whether an object says that it is a child of this cluster.
 #[must_use]
 pub fn is_of(labels: &BTreeMap<String, String>, cluster: &str) -> bool {
@@ -36,4 +42,10 @@ pub fn cluster_of(labels: &BTreeMap<String, String>) -> Option<&str> {
 #[must_use]
 pub fn component_of(labels: &BTreeMap<String, String>) -> Option<&str> {
     labels.get(COMPONENT).map(String::as_str)
+}
+
+/// The same, of labels in JSON.
+#[must_use]
+pub fn component_in(labels: &serde_json::Value) -> Option<&str> {
+    labels.get(COMPONENT)?.as_str()
 }

@@ -34,4 +34,5 @@ pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod validate;
+pub mod volumes;
 pub mod watches;

@@ -49,6 +49,15 @@ pub struct Member {
     pub serving: bool,
 }
 
+/// A cluster as its master sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Glance {
+    /// Its chunkservers and chunks.
+    pub status: ClusterStatus,
+    /// The size of its chunks, from when it was formatted.
+    pub chunk_bytes: u64,
+}
+
 /// Why a master could not be asked, or did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("master at {address}: {reason}")]
@@ -71,8 +80,8 @@ pub trait Line: Send + Sync {
     fn status(&self) -> BoxFuture<'_, Result<Told, MasterError>>;
     /// Orders it to format itself. Repeated, it gives the same answer.
     fn format(&self, cluster: ClusterUid) -> BoxFuture<'_, Result<ConfigRecord, MasterError>>;
-    /// The chunkservers it knows, and how many chunks lack replicas.
-    fn cluster(&self) -> BoxFuture<'_, Result<ClusterStatus, MasterError>>;
+    /// The chunkservers it knows, how large chunks are, and how many lack replicas.
+    fn cluster(&self) -> BoxFuture<'_, Result<Glance, MasterError>>;
 }
 
 /// Masters over gRPC.
@@ -149,7 +158,7 @@ impl GrpcLine {
     }
 
     /// A stream for one question: hello, question, and the answers to both.
-    async fn ask_cluster(&self) -> Result<ClusterStatus, MasterError> {
+    async fn ask_cluster(&self) -> Result<Glance, MasterError> {
         let hello = ClientHello { cluster: None, topology: Topology::default() };
         let question: pb::ClientRequest = (1, Request::Query(Query::Status)).into();
         let messages = [
@@ -163,17 +172,22 @@ impl GrpcLine {
         let mut client = self.client.clone();
         let call = async move {
             let mut inbound = client.client(outbound).await?.into_inner();
+            let mut chunk_bytes = 0;
             loop {
                 let message = inbound.message().await?;
                 match message.and_then(|message| message.kind) {
-                    Some(pb::master_message::Kind::Welcome(_)) => {}
-                    other => return Ok(other),
+                    Some(pb::master_message::Kind::Welcome(welcome)) => {
+                        chunk_bytes = welcome.chunk_bytes;
+                    }
+                    other => return Ok((chunk_bytes, other)),
                 }
             }
         };
-        match self.within(ANSWER, call).await? {
+        let (chunk_bytes, answer) = self.within(ANSWER, call).await?;
+        match answer {
             Some(pb::master_message::Kind::Reply(reply)) => {
-                cluster(reply).map_err(|error| self.failed(error))
+                let status = cluster(reply).map_err(|error| self.failed(error))?;
+                Ok(Glance { status, chunk_bytes })
             }
             Some(pb::master_message::Kind::Refused(error)) => Err(self.failed(error.message)),
             _ => Err(self.failed("closed without an answer")),
@@ -190,7 +204,7 @@ impl Line for GrpcLine {
         Box::pin(self.order_format(cluster))
     }
 
-    fn cluster(&self) -> BoxFuture<'_, Result<ClusterStatus, MasterError>> {
+    fn cluster(&self) -> BoxFuture<'_, Result<Glance, MasterError>> {
         Box::pin(self.ask_cluster())
     }
 }

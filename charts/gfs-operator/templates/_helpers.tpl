@@ -70,6 +70,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete]
+# It restarts no pod whose volume would go with it, and formats no master beside volumes of an earlier cluster.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -2,12 +2,15 @@
 
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
+use serde_json::Value;
 
 use super::kinds::Kind;
 use super::manifest::{Live, Manifest, Why};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::labels;
 use crate::owner::{Owner, Whose};
+use crate::validate::Component;
 
 /// What there is after the children were applied.
 #[derive(Debug, Default)]
@@ -23,7 +26,7 @@ pub struct Applied {
 /// Applies what differs, in the order given.
 ///
 /// # Errors
-/// An object of that name is someone else's, or the API server refuses one.
+/// An object of that name is someone else's, chunkservers would go, or the API server refuses one.
 pub async fn apply(
     ctx: &Context,
     owner: &Owner,
@@ -50,6 +53,7 @@ pub async fn apply(
             applied.awaited = Some(format!("{kind} {name}"));
             continue;
         }
+        keep_chunkservers(manifest, found.or(unlisted.as_ref()))?;
         let written = patch(ctx, owner, manifest).await?;
         tell(owner, manifest, &why);
         applied.live.insert(key, written);
@@ -71,6 +75,23 @@ fn is_going(manifest: &Manifest, found: &DynamicObject, owner: &Owner) -> Result
             let (kind, name) = (manifest.kind.name(), manifest.name.clone());
             Err(Error::NotOurs { kind, name, of })
         }
+    }
+}
+
+/// No write makes a set of chunkservers smaller, whoever made it larger: what goes takes replicas of chunks along. The rule in the
+/// definition of the resource sees manifests of one object only, and sets outlive it (`--cascade=orphan`).
+fn keep_chunkservers(manifest: &Manifest, found: Option<&DynamicObject>) -> Result<()> {
+    let component = manifest.body.pointer("/metadata/labels").and_then(labels::component_in);
+    if manifest.kind != Kind::StatefulSet || component != Some(Component::Chunkserver.as_str()) {
+        return Ok(());
+    }
+    let replicas = |body: &Value| body.pointer("/spec/replicas").and_then(Value::as_i64);
+    let live = found.and_then(|found| replicas(&found.data));
+    match live.zip(replicas(&manifest.body)) {
+        Some((live, wanted)) if wanted < live => {
+            Err(Error::FewerChunkservers { name: manifest.name.clone(), live, wanted })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::place;
 use crate::validate::{ValidatedCluster, ValidatedResources};
 
 /// The volume with the data directory; with the StatefulSet's name and a number it names a claim, so it never changes.
-pub(super) const DATA_VOLUME: &str = "data";
+pub(crate) const DATA_VOLUME: &str = "data";
 /// The volume with the configuration file.
 pub(super) const CONFIG_VOLUME: &str = "config";
 

@@ -20,6 +20,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 use crate::validate::ValidatedCluster;
 
+pub(crate) use container::DATA_VOLUME;
 pub use pod::CONFIG_HASH_ANNOTATION;
 
 /// The children of a cluster, in the order in which they are applied: what pods need comes before them.

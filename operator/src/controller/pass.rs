@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use gfs_types::ByteSize;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::timeout;
 
@@ -71,10 +72,19 @@ async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) ->
     };
     let sets = dereference::stateful_sets(&applied, &live.owner)?;
     let pods = dereference::pods_of(&sets, children.pods);
-    let (master, known) = formatting::settle(ctx, live, &valid, &pods).await?;
+    let volumes = dereference::volumes(ctx, &live.owner, &pods).await?;
+    let (master, known) = formatting::settle(ctx, live, &valid, &pods, &volumes).await?;
     let stalled = master.is_stalled();
     learnt.master = Some(master);
-    let pods = rollout::observe(&sets, &pods, known.as_ref(), Timestamp::now());
+    learnt.unused_claims = volumes.without(&pods);
+    learnt.chunk_bytes = known.as_ref().map(|known| ByteSize(known.chunk_bytes));
+    let pods = rollout::observe(
+        &sets,
+        &pods,
+        &volumes,
+        known.as_ref().map(|known| &known.status),
+        Timestamp::now(),
+    );
     let pods = learnt.pods.insert(pods);
     if learnt.paused || stalled {
         return Ok(());
@@ -89,6 +99,7 @@ async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) ->
 fn learn_manifest(learnt: &mut Learnt, cluster: &GfsCluster, valid: &ValidatedCluster) {
     learnt.spec_is_valid = true;
     learnt.factor = cluster.spec.replication.factor;
+    learnt.chunk_bytes_wanted = cluster.spec.chunk_size.parse::<ByteSize>().ok();
     learnt.image = Some(valid.image().to_owned());
     learnt.selector = Some(valid.chunkserver_selector_text());
 }
@@ -127,6 +138,10 @@ async fn tell(
         let reason = match stalled.reason.as_str() {
             "MasterDataLost" => Reason::MasterDataLost,
             "ForeignMaster" => Reason::ForeignMaster,
+            "EarlierVolumes" => Reason::EarlierVolumes,
+            "ChunkSizeDiffers" => Reason::ChunkSizeDiffers,
+            "VolumeDeleted" => Reason::VolumeDeleted,
+            "ReplicasMissing" => Reason::ReplicasMissing,
             _ => Reason::Error(error.map_or(crate::error::Category::Defect, Error::category)),
         };
         ctx.events.tell(&live.owner.reference(), reason, &stalled.message).await;

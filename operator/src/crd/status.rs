@@ -33,7 +33,7 @@ pub struct GfsClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub image: Option<String>,
-    /// Ready, Reconciling, Stalled, SpecValid, PrimaryAvailable, ChunkserversAvailable, Paused.
+    /// Ready, Reconciling, Stalled, SpecValid, PrimaryAvailable, ChunkserversAvailable, ChunksAvailable, Paused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]

@@ -34,7 +34,7 @@ impl Remembered {
 }
 
 /// What is to be done now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Nothing can be said yet: ask again.
     Wait,
@@ -53,16 +53,25 @@ pub enum Step {
     DataLost,
     /// The master holds another cluster than the one remembered: a volume was exchanged.
     Foreign(ClusterUid),
+    /// The master is blank, and this claim of a chunkserver is of an earlier cluster, whose master's volume is not here.
+    EarlierVolumes(String),
 }
 
-/// `own` is the uid that this `GfsCluster` gives to a cluster it formats.
+/// `own` is the uid that this `GfsCluster` gives to a cluster it formats; `earlier` a claim of a chunkserver that was there before.
 #[must_use]
-pub fn decide(own: ClusterUid, remembered: Remembered, master: Option<&Told>) -> Step {
+pub fn decide(
+    own: ClusterUid,
+    remembered: Remembered,
+    earlier: Option<&str>,
+    master: Option<&Told>,
+) -> Step {
     let known = remembered.cluster;
     match master {
         None | Some(Told::Starting) => Step::Wait,
         Some(Told::Blank) if remembered.initialized => Step::DataLost,
-        Some(Told::Blank) => Step::Format,
+        Some(Told::Blank) => {
+            earlier.map_or(Step::Format, |claim| Step::EarlierVolumes(claim.to_owned()))
+        }
         Some(Told::Formatted(member)) => match (remembered.initialized, known) {
             (true, Some(known)) if known == member.record.cluster => Step::Known,
             (true, Some(_)) => Step::Foreign(member.record.cluster),
@@ -116,8 +125,15 @@ mod tests {
             (adopted, holds(OWN), Step::Foreign(OWN)),
         ];
         for (remembered, master, step) in table {
-            let decided = decide(OWN, remembered, master.as_ref());
+            let decided = decide(OWN, remembered, None, master.as_ref());
             assert_eq!(decided, step, "{remembered:?} and {master:?}");
+            // Volumes that were there before keep it from one thing alone.
+            let beside = decide(OWN, remembered, Some("claim"), master.as_ref());
+            let expected = match step {
+                Step::Format => Step::EarlierVolumes("claim".to_owned()),
+                other => other,
+            };
+            assert_eq!(beside, expected, "{remembered:?} and {master:?}");
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Carrying out what was decided about the master.
 
-use gfs_types::message::client::ClusterStatus;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 
@@ -10,14 +9,15 @@ use crate::crd::PAUSED_ANNOTATION;
 use crate::dereference;
 use crate::error::{Error, Result};
 use crate::events::Reason;
-use crate::master::{Line, MasterError, Member, Told};
+use crate::master::{Glance, Line, MasterError, Member, Told};
 use crate::place::MASTER_PORT;
 use crate::rollout::is_running;
 use crate::status::{LiveCluster, MasterView, remember};
 use crate::validate::ValidatedCluster;
+use crate::volumes::Volumes;
 
 /// The cluster as its master sees it, when that could be asked.
-pub(super) type Known = Option<ClusterStatus>;
+pub(super) type Known = Option<Glance>;
 
 /// Asks the master what it is, and formats or remembers it if that is the step.
 ///
@@ -31,6 +31,7 @@ pub async fn settle(
     live: &mut LiveCluster,
     cluster: &ValidatedCluster,
     pods: &[Pod],
+    volumes: &Volumes,
 ) -> Result<(MasterView, Known)> {
     let name = format!("{}-0", cluster.master_name());
     let Some(pod) = pods.iter().find(|pod| pod.name_any() == name) else {
@@ -45,20 +46,23 @@ pub async fn settle(
         Ok(told) => told,
         Err(error) => return Ok((MasterView::Silent(error), None)),
     };
-    let step = decide(cluster.cluster_uid(), Remembered::of(Some(&live.status)), Some(&told));
+    let chunkservers = format!("{}-", cluster.chunk_name());
+    let earlier = volumes.of_earlier_chunkserver(&chunkservers, &name, live.created());
+    let remembered = Remembered::of(Some(&live.status));
+    let step = decide(cluster.cluster_uid(), remembered, earlier, Some(&told));
     let mut member = match told {
         Told::Formatted(member) => Some(member),
         Told::Blank | Told::Starting => None,
     };
-    match step {
-        Step::Wait | Step::Known | Step::DataLost | Step::Foreign(_) => {}
+    match &step {
+        Step::Wait | Step::Known | Step::DataLost | Step::Foreign(_) | Step::EarlierVolumes(_) => {}
         Step::Format => match format(ctx, live, cluster, pod, line.as_ref()).await? {
             Ok(formatted) => member = formatted,
             Err(error) => return Ok((MasterView::Silent(error), None)),
         },
         Step::Remember { cluster: found, adopted } => {
             remember(ctx, live, &found.to_string()).await?;
-            if adopted {
+            if *adopted {
                 let note = format!(
                     "{name} holds cluster {found}, of an earlier GfsCluster of this name: its files were taken over, nothing was formatted"
                 );
@@ -68,7 +72,7 @@ pub async fn settle(
     }
     let known = cluster_of(line.as_ref(), member.as_ref()).await;
     let in_touch = known.as_ref().map(|known| {
-        let alive = known.chunkservers.iter().filter(|server| server.alive).count();
+        let alive = known.status.chunkservers.iter().filter(|server| server.alive).count();
         i32::try_from(alive).unwrap_or(i32::MAX)
     });
     Ok((MasterView::Answered { pod: name, step, member, in_touch }, known))

@@ -168,7 +168,9 @@ async fn a_blank_master_is_formatted_and_tells_its_chunkservers() {
     let record = line.format(ClusterUid(5)).await.unwrap();
     assert_eq!(record.cluster, ClusterUid(5));
     assert_eq!(line.status().await, Ok(Told::Formatted(member(ClusterUid(5)))));
-    let servers = line.cluster().await.unwrap().chunkservers;
+    let glance = line.cluster().await.unwrap();
+    assert_eq!(glance.chunk_bytes, 64 << 20, "told in the welcome");
+    let servers = glance.status.chunkservers;
     assert_eq!(servers.len(), 1);
     assert!(servers[0].alive);
 }

@@ -41,6 +41,28 @@ pub struct PodView {
     pub unready_long: bool,
     /// A chunkserver: whether the master hears from it. `None` when the master could not be asked.
     pub in_touch: Option<bool>,
+    /// Whether its volume goes when it ends: its claim was deleted, or is not there.
+    pub volume_goes: bool,
+}
+
+/// The chunks of a cluster, as its master counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chunks {
+    /// All that a file refers to.
+    pub all: u64,
+    /// Of these, how many have fewer current replicas than they should.
+    pub below_goal: u64,
+    /// Of these, how many have none.
+    pub missing: u64,
+}
+
+/// Why a rollout does not go on without a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held<'a> {
+    /// To end this pod is to lose what it holds.
+    VolumeGoes(&'a PodView),
+    /// This chunkserver should be restarted and may hold the last replica of a chunk: others lack and do not come.
+    ReplicasMissing(&'a PodView, Chunks),
 }
 
 /// All pods of a cluster, and how many there should be.
@@ -50,9 +72,10 @@ pub struct Observed {
     pub settled: bool,
     /// In the order of their names.
     pub pods: Vec<PodView>,
-    /// Whether replicas are as many as they should be, as far as the last restart is why they were not. With every restart in a row
-    /// replicas fall behind what is written meanwhile; three in a row would leave a chunk without a current one.
-    pub caught_up: bool,
+    /// What the master says of chunks, when it could be asked.
+    pub chunks: Option<Chunks>,
+    /// Whether the last chunkserver came back minutes ago: what its restart took from chunks should be made equal by now.
+    pub back_long: bool,
     /// Chunkserver pods that the StatefulSets ask for.
     pub chunkservers_wanted: usize,
 }
@@ -61,7 +84,7 @@ impl PodView {
     /// It serves, and nothing is about to change that.
     fn is_well(&self) -> bool {
         let heard = self.role == Role::Master || self.in_touch == Some(true);
-        self.running && self.ready && !self.ending && heard
+        self.running && self.ready && !self.ending && !self.volume_goes && heard
     }
 
     /// It serves nobody: to restart it takes nothing away. A chunkserver that became unready a moment ago is no such pod, nor
@@ -72,7 +95,7 @@ impl PodView {
     }
 
     fn can_go(&self) -> bool {
-        self.outdated && !self.ending
+        self.outdated && !self.ending && !self.volume_goes
     }
 }
 
@@ -85,6 +108,12 @@ impl Observed {
     fn others_are_well(&self, but: &PodView) -> bool {
         let others: Vec<_> = self.chunkservers().filter(|pod| pod.uid != but.uid).collect();
         others.iter().all(|pod| pod.is_well()) && others.len() + 1 >= self.chunkservers_wanted
+    }
+
+    /// Whether each chunk has all of its replicas. With every restart in a row replicas fall behind what is written meanwhile;
+    /// three in a row would leave a chunk without a current one. And where replicas lack, any chunkserver may have the last one.
+    fn is_whole(&self) -> bool {
+        self.chunks.is_some_and(|chunks| chunks.below_goal == 0)
     }
 
     /// Whether a pod is outdated.
@@ -110,7 +139,23 @@ pub fn next(observed: &Observed) -> Option<&PodView> {
 fn next_chunkserver(observed: &Observed) -> Option<&PodView> {
     let master_serves = observed.pods.iter().any(|pod| pod.role == Role::Master && pod.is_well());
     let mut candidates = observed.chunkservers().filter(|pod| pod.can_go());
-    candidates.find(|pod| master_serves && observed.caught_up && observed.others_are_well(pod))
+    candidates.find(|pod| master_serves && observed.is_whole() && observed.others_are_well(pod))
+}
+
+/// Why nothing goes on, if only a person can change that.
+#[must_use]
+pub fn held(observed: &Observed) -> Option<Held<'_>> {
+    // Told before any restart is due: whatever ends such a pod ends its data.
+    let mut pods = observed.pods.iter().filter(|pod| !pod.ending);
+    if let Some(pod) = pods.find(|pod| pod.volume_goes) {
+        return Some(Held::VolumeGoes(pod));
+    }
+    let chunks = observed.chunks.filter(|chunks| chunks.below_goal > 0 && observed.back_long)?;
+    if !observed.settled || next(observed).is_some() {
+        return None;
+    }
+    let waits = observed.chunkservers().find(|pod| pod.can_go() && observed.others_are_well(pod));
+    waits.map(|pod| Held::ReplicasMissing(pod, chunks))
 }
 
 /// The master is last: while it is away, nobody may say which chunkservers are well.
@@ -125,7 +170,7 @@ mod tests {
     use super::*;
 
     /// A pod by letters: `o`utdated, `e`nding, `d`own (its container does not run), `n`ot ready (for `l`ong), `s`ilent to the
-    /// master, `u`nknown to whom the master could not be asked about. Without any it is new and well.
+    /// master, `u`nknown to whom the master could not be asked about, its `v`olume about to go. Without any it is new and well.
     fn pod(text: &str) -> PodView {
         let (name, letters) = text.split_once(' ').unwrap_or((text, ""));
         let has = |letter| letters.contains(letter);
@@ -145,6 +190,7 @@ mod tests {
                 Role::Chunkserver if has('u') => None,
                 Role::Chunkserver => Some(!has('d') && !has('s')),
             },
+            volume_goes: has('v'),
         }
     }
 
@@ -152,9 +198,15 @@ mod tests {
         Observed {
             settled: true,
             pods: texts.iter().map(|text| pod(text)).collect(),
-            caught_up: true,
+            chunks: Some(Chunks { all: 9, ..Chunks::default() }),
+            back_long: false,
             chunkservers_wanted: 3,
         }
+    }
+
+    fn lacking(texts: &[&str]) -> Observed {
+        let chunks = Some(Chunks { all: 9, below_goal: 1, missing: 0 });
+        Observed { chunks, back_long: true, ..observed(texts) }
     }
 
     #[test]
@@ -226,12 +278,53 @@ mod tests {
 
     #[test]
     fn no_chunkserver_goes_while_replicas_lack_what_the_last_one_missed() {
-        let behind = |texts| Observed { caught_up: false, ..observed(texts) };
-        assert_eq!(next(&behind(&["m o", "a", "b o", "c o"])), None);
+        assert_eq!(next(&lacking(&["m o", "a", "b o", "c o"])), None);
+        let unknown = Observed { chunks: None, ..observed(&["m o", "a", "b o", "c o"]) };
+        assert_eq!(next(&unknown), None);
         // These take no replica away.
         let name = |observed| next(&observed).map(|pod| pod.name.clone());
-        assert_eq!(name(behind(&["m", "a", "b od", "c o"])).as_deref(), Some("b"));
-        assert_eq!(name(behind(&["m o", "a", "b", "c"])).as_deref(), Some("m"));
+        assert_eq!(name(lacking(&["m", "a", "b od", "c o"])).as_deref(), Some("b"));
+        assert_eq!(name(lacking(&["m o", "a", "b", "c"])).as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn a_person_is_called_when_replicas_lack_for_long_and_nothing_else_is_in_the_way() {
+        let waits = |observed: &Observed| match held(observed) {
+            Some(Held::ReplicasMissing(pod, _)) => Some(pod.name.clone()),
+            other => other.map(|other| panic!("{other:?}")),
+        };
+        let texts = ["m o", "a", "b o", "c o"];
+        assert_eq!(waits(&lacking(&texts)).as_deref(), Some("b"));
+        assert_eq!(waits(&Observed { back_long: false, ..lacking(&texts) }), None);
+        assert_eq!(waits(&observed(&texts)), None);
+        // Another one is on its way, or there is nothing to restart.
+        assert_eq!(waits(&lacking(&["m", "a", "b od", "c o"])), None);
+        assert_eq!(waits(&lacking(&["m", "a n", "b o", "c o"])), None);
+        assert_eq!(waits(&lacking(&["m", "a", "b", "c"])), None);
+    }
+
+    #[test]
+    fn a_pod_whose_volume_would_go_with_it_stays_and_holds_up_what_serves() {
+        let table: &[(&[&str], Option<&str>)] = &[
+            (&["m", "a ov", "b", "c"], None),
+            (&["m", "a odv", "b", "c"], None),
+            (&["m", "a onslv", "b", "c"], None),
+            (&["m ov", "a", "b", "c"], None),
+            (&["m odv", "a", "b", "c"], None),
+            // What it holds may be all there is of a chunk soon.
+            (&["m", "a v", "b o", "c"], None),
+            (&["m o", "a v", "b", "c"], None),
+            (&["m", "a v", "b od", "c"], Some("b")),
+        ];
+        for (pods, expected) in table {
+            let observed = observed(pods);
+            assert_eq!(next(&observed).map(|pod| pod.name.as_str()), *expected, "{pods:?}");
+            let held = held(&observed);
+            assert!(matches!(held, Some(Held::VolumeGoes(pod)) if pod.volume_goes), "{pods:?}");
+        }
+        assert!(held(&observed(&["m", "a v", "b", "c"])).is_some(), "nothing is to be restarted");
+        assert_eq!(held(&observed(&["m", "a ev", "b", "c"])), None, "it ends already");
+        assert_eq!(held(&observed(&["m", "a", "b", "c"])), None);
     }
 
     /// Whatever the states are: it is never a pod that serves, or may be about to, while another chunkserver does not.
@@ -239,17 +332,18 @@ mod tests {
     fn no_two_serving_chunkservers_are_ever_away() {
         let states = [
             "", "o", "oe", "od", "on", "os", "ons", "onsl", "onsle", "onl", "ou", "onu", "onul",
-            "d", "n", "s", "e",
+            "d", "n", "s", "e", "v", "ov", "odv", "onslv",
         ];
         for a in states {
             for b in states {
                 for c in states {
-                    for m in ["", "o", "on", "onl", "od", "oe"] {
+                    for m in ["", "o", "on", "onl", "od", "oe", "ov", "odv"] {
                         let texts = [("m", m), ("a", a), ("b", b), ("c", c)];
                         let texts = texts.map(|(name, letters)| format!("{name} {letters}"));
                         let observed = observed(&texts.each_ref().map(String::as_str));
                         let Some(next) = next(&observed) else { continue };
                         assert!(next.outdated && !next.ending, "{texts:?}");
+                        assert!(!next.volume_goes, "{texts:?}");
                         let others_well = observed
                             .chunkservers()
                             .filter(|pod| pod.uid != next.uid)

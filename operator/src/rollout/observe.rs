@@ -8,15 +8,16 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{Observed, PodView, Role};
+use super::{Chunks, Observed, PodView, Role};
 use crate::labels;
 use crate::validate::Component;
+use crate::volumes::Volumes;
 
 /// The label in which a StatefulSet controller says of which revision a pod is.
 const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// Replicas that were not made equal so long after the last chunkserver came back are not expected back: its restart is not what
-/// they lack.
+/// they lack, and a person is told.
 const CATCH_UP: SignedDuration = SignedDuration::from_mins(10);
 
 /// A chunkserver finds a master that was made anew by its name, which DNS remembers as missing for half a minute. Who is unready
@@ -28,6 +29,7 @@ const UNREADY: SignedDuration = SignedDuration::from_mins(2);
 pub fn observe(
     sets: &[StatefulSet],
     pods: &[Pod],
+    volumes: &Volumes,
     known: Option<&ClusterStatus>,
     now: Timestamp,
 ) -> Observed {
@@ -42,26 +44,32 @@ pub fn observe(
     let views = pods.iter().filter_map(|pod| {
         let view = view(pod, &revisions, servers)?;
         let long = has_long_been(pod, "False", now) && (served || view.role == Role::Master);
-        Some(PodView { unready_long: long, ..view })
+        let volume_goes = volumes.goes_with(&view.name);
+        Some(PodView { unready_long: long, volume_goes, ..view })
     });
     let mut views: Vec<_> = views.collect();
     views.sort_by(|a, b| a.name.cmp(&b.name));
     Observed {
         settled: revisions.values().all(Option::is_some),
         pods: views,
-        caught_up: known.is_some_and(|known| is_caught_up(pods, known.chunks_below_goal, now)),
+        chunks: known.map(chunks),
+        back_long: are_back_long(pods, now),
         chunkservers_wanted: chunkserver_sets
             .map(|set| usize::try_from(wanted(set)).unwrap_or(0))
             .sum(),
     }
 }
 
-/// Whether what a chunkserver missed while it restarted is no longer missing, or not expected.
-fn is_caught_up(pods: &[Pod], chunks_below_goal: u64, now: Timestamp) -> bool {
+fn chunks(known: &ClusterStatus) -> Chunks {
+    Chunks { all: known.chunks, below_goal: known.chunks_below_goal, missing: known.chunks_missing }
+}
+
+/// Whether what the last chunkserver missed while it restarted should not be missing any more.
+fn are_back_long(pods: &[Pod], now: Timestamp) -> bool {
     let servers = pods.iter().filter(|pod| role(pod.labels()) == Some(Role::Chunkserver));
     let last =
         servers.filter_map(|pod| ready(pod)?.last_transition_time.as_ref()).map(|at| at.0).max();
-    chunks_below_goal == 0 || last.is_some_and(|last| now.duration_since(last) >= CATCH_UP)
+    last.is_some_and(|last| now.duration_since(last) >= CATCH_UP)
 }
 
 /// The revision that new pods get, once the controller has seen the newest state of the set.
@@ -95,6 +103,7 @@ fn view(
         running: is_running(pod),
         ready: is_ready(pod),
         unready_long: false,
+        volume_goes: false,
         in_touch: in_touch.filter(|_| role == Role::Chunkserver),
         uid: pod.uid()?,
         resource_version: pod.resource_version()?,
@@ -156,13 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_restart_left_behind_is_waited_for_and_what_is_missing_anyway_is_not() {
+    fn the_last_chunkserver_that_came_back_is_the_one_that_counts() {
         let pods = [server("a", "2026-01-01T11:00:00Z"), server("b", "2026-01-01T11:50:01Z")];
         let at = |text: &str| text.parse().unwrap();
         let noon = at("2026-01-01T12:00:00Z");
-        assert!(is_caught_up(&pods, 0, noon), "nothing is missing");
-        assert!(!is_caught_up(&pods, 1, noon), "b is back for less than ten minutes");
-        assert!(is_caught_up(&pods, 1, at("2026-01-01T12:00:01Z")), "b is back for ten minutes");
-        assert!(!is_caught_up(&[], 1, noon), "nobody is back");
+        assert!(!are_back_long(&pods, noon), "b is back for less than ten minutes");
+        assert!(are_back_long(&pods, at("2026-01-01T12:00:01Z")), "b is back for ten minutes");
+        assert!(!are_back_long(&[], noon), "nobody is back");
     }
 }

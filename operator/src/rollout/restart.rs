@@ -1,8 +1,8 @@
 //! Restarting a pod: it is deleted, and its StatefulSet makes the next one as it should be.
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, Resource};
 
 use super::PodView;
 use crate::context::Context;
@@ -33,6 +33,14 @@ pub async fn restart(ctx: &Context, owner: &Owner, pod: &PodView) -> Result<()> 
         "{} was deleted because what it ran was out of date ({state}); its StatefulSet makes it anew",
         pod.name
     );
-    ctx.events.tell(&owner.reference(), Reason::PodRestarted, &note).await;
+    let reference = ObjectReference {
+        api_version: Some(Pod::api_version(&()).into_owned()),
+        kind: Some(Pod::kind(&()).into_owned()),
+        namespace: Some(owner.namespace.clone()),
+        name: Some(pod.name.clone()),
+        uid: Some(pod.uid.clone()),
+        ..ObjectReference::default()
+    };
+    ctx.events.tell_of_pod(&owner.reference(), Reason::PodRestarted, reference, &note).await;
     Ok(())
 }

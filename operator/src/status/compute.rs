@@ -1,9 +1,11 @@
 //! From what a pass learnt to what is told.
 
+use gfs_types::ByteSize;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::{Type, Verdict, find};
+use super::{chunks, stall};
 use crate::crd::{ChunkserversStatus, GfsClusterStatus, MastersStatus};
 use crate::error::{Category, Error};
 use crate::formatting::Step;
@@ -27,6 +29,12 @@ pub struct Learnt {
     pub master: Option<MasterView>,
     /// The pods, and what is to come of them.
     pub pods: Option<Observed>,
+    /// The size of chunks that the manifest asks for, and the one they have.
+    pub chunk_bytes_wanted: Option<ByteSize>,
+    /// See there; `None` when the master could not be asked.
+    pub chunk_bytes: Option<ByteSize>,
+    /// Claims of this cluster's name that no pod uses.
+    pub unused_claims: Vec<String>,
     /// What is waited for, if it is nothing of the above.
     pub awaited: Option<String>,
 }
@@ -53,7 +61,7 @@ pub enum MasterView {
 
 impl MasterView {
     /// Why it goes no further without a person.
-    fn stall(&self) -> Option<Verdict> {
+    pub(super) fn stall(&self) -> Option<Verdict> {
         let Self::Answered { step, .. } = self else { return None };
         match step {
             Step::DataLost => Some(Verdict::new(
@@ -69,6 +77,15 @@ impl MasterView {
                 format!(
                     "the master's volume belongs to cluster {cluster}, not to the one in status.clusterUid: volumes \
                      were exchanged. Bring the right one back"
+                ),
+            )),
+            Step::EarlierVolumes(claim) => Some(Verdict::new(
+                true,
+                "EarlierVolumes",
+                format!(
+                    "the master's volume is blank, and {claim} is older than this object and than the master's claim: it may hold \
+                     chunks of an earlier cluster of this name. Nothing was formatted. Bring the volume of its master back, or, if \
+                     nothing of it is wanted, delete this object with its volumes and begin anew"
                 ),
             )),
             _ => None,
@@ -179,6 +196,7 @@ struct Verdicts {
     spec: Verdict,
     primary: Verdict,
     chunkservers: Verdict,
+    chunks: Verdict,
     paused: Verdict,
 }
 
@@ -192,12 +210,16 @@ impl Verdicts {
             || kept(Type::ChunkserversAvailable),
             |pods| chunkservers_verdict(pods, learnt.factor),
         );
-        let stalled = stall(master, error);
+        let chunks =
+            pods.map_or_else(|| kept(Type::ChunksAvailable), |pods| chunks::verdict(pods, learnt));
+        let stalled = stall::stall(master, error);
         let ready = match (&stalled, pods) {
             (Some(stall), _) => Verdict { status: Some(false), ..stall.clone() },
-            (None, Some(pods)) => readiness(&primary, &chunkservers, pods),
+            (None, Some(pods)) => readiness(&primary, &chunkservers, &chunks, pods),
             (None, None) => kept(Type::Ready),
         };
+        // It serves all the same.
+        let stalled = stalled.or_else(|| stall::beside_serving(learnt));
         let reconciling = reconciling(learnt, error, &ready, stalled.is_some());
         Self {
             ready,
@@ -207,6 +229,7 @@ impl Verdicts {
                 .unwrap_or_else(|| Verdict::new(false, "GoesOn", "nothing is in the way")),
             primary,
             chunkservers,
+            chunks,
             paused: paused(learnt.paused),
         }
     }
@@ -242,6 +265,7 @@ impl Verdicts {
             (Type::SpecValid, self.spec),
             (Type::PrimaryAvailable, self.primary),
             (Type::ChunkserversAvailable, self.chunkservers),
+            (Type::ChunksAvailable, self.chunks),
             (Type::Paused, self.paused),
         ]
         .map(|(type_, verdict)| verdict.onto(before, type_, generation, now))
@@ -259,13 +283,6 @@ fn kept(before: &[Condition], type_: Type) -> Verdict {
     };
     let (reason, message) = (condition.reason.clone(), condition.message.clone());
     Verdict { status, reason, message }
-}
-
-fn stall(master: Option<&MasterView>, error: Option<&Error>) -> Option<Verdict> {
-    let by_error = error.filter(|error| error.category().needs_a_person());
-    let by_error =
-        by_error.map(|error| Verdict::new(true, error.category().reason(), error.to_string()));
-    master.and_then(MasterView::stall).or(by_error)
 }
 
 fn spec_verdict(learnt: &Learnt, error: Option<&Error>) -> Option<Verdict> {
@@ -293,13 +310,21 @@ fn chunkservers_verdict(pods: &Observed, factor: i32) -> Verdict {
     }
 }
 
-fn readiness(primary: &Verdict, chunkservers: &Verdict, pods: &Observed) -> Verdict {
+fn readiness(
+    primary: &Verdict,
+    chunkservers: &Verdict,
+    chunks: &Verdict,
+    pods: &Observed,
+) -> Verdict {
     if primary.status != Some(true) {
         return Verdict { status: Some(false), ..primary.clone() };
     }
     let ready = usize::try_from(count(pods, Role::Chunkserver, true)).unwrap_or(0);
     if ready < pods.chunkservers_wanted {
         return Verdict { status: Some(false), ..chunkservers.clone() };
+    }
+    if chunks.status == Some(false) {
+        return chunks.clone();
     }
     let message = format!("{}; {}", primary.message, chunkservers.message);
     Verdict::new(true, "Serving", message)
@@ -320,9 +345,10 @@ fn reconciling(learnt: &Learnt, error: Option<&Error>, ready: &Verdict, stalled:
     }
     let outdated = |pods: &&Observed| pods.pods.iter().any(|pod| pod.outdated);
     if let Some(pods) = learnt.pods.as_ref().filter(outdated) {
-        let how = match pods.caught_up {
-            true => "pods are restarted one after the other",
-            false => "the next chunkserver is restarted when all chunks have their replicas again",
+        let lack = pods.chunks.is_some_and(|chunks| chunks.below_goal > 0);
+        let how = match lack {
+            false => "pods are restarted one after the other",
+            true => "the next chunkserver is restarted when all chunks have their replicas again",
         };
         return Verdict::new(true, "RollingOut", how);
     }

@@ -23,6 +23,8 @@ pub enum Type {
     PrimaryAvailable,
     /// There are enough chunkservers for every new chunk.
     ChunkserversAvailable,
+    /// Every chunk has a replica that can be read.
+    ChunksAvailable,
     /// The annotation says that no child is to be written.
     Paused,
 }
@@ -38,6 +40,7 @@ impl Type {
             Self::SpecValid => "SpecValid",
             Self::PrimaryAvailable => "PrimaryAvailable",
             Self::ChunkserversAvailable => "ChunkserversAvailable",
+            Self::ChunksAvailable => "ChunksAvailable",
             Self::Paused => "Paused",
         }
     }

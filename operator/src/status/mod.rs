@@ -1,7 +1,9 @@
 //! What is told of a cluster: computed from what a pass learnt, written once and only when it differs.
 
+mod chunks;
 mod compute;
 mod conditions;
+mod stall;
 mod write;
 
 pub use compute::{Learnt, MasterView, compute};

@@ -1,6 +1,7 @@
 //! Writing `status`: with the version that was read, so that nothing newer is overwritten.
 
 use gfs_types::ids::ClusterUid;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -51,6 +52,12 @@ impl LiveCluster {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Since when it is there.
+    #[must_use]
+    pub fn created(&self) -> Option<Timestamp> {
+        self.object.metadata.creation_timestamp.as_ref().map(|created| created.0)
     }
 
     /// The generation of its manifest.

@@ -88,7 +88,10 @@ impl Asked {
         };
         if self.plural == "events" {
             if self.method == Method::POST {
-                state.events.push(self.body["reason"].as_str().unwrap().to_owned());
+                let reason = self.body["reason"].as_str().unwrap();
+                let related = self.body["related"]["name"].as_str();
+                let event = related.map_or(reason.to_owned(), |pod| format!("{reason} {pod}"));
+                state.events.push(event);
             }
             state.calls.push(format!("{verb} events {}", self.body["reason"].as_str().unwrap()));
             return (201, self.body.clone());
@@ -165,8 +168,15 @@ impl Asked {
                 return conflict();
             }
         }
-        let body = state.objects.remove(key).unwrap().body;
-        (200, body)
+        if key.0 != "pods" {
+            let body = state.objects.remove(key).unwrap().body;
+            return (200, body);
+        }
+        // Its kubelet ends it, in the next turn.
+        state.change("pods", &key.1, |pod| {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+        });
+        (200, state.objects[key].body.clone())
     }
 }
 

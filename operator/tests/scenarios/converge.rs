@@ -53,6 +53,7 @@ async fn an_install_applies_in_order_formats_once_and_tells() {
         ("SpecValid", "True"),
         ("PrimaryAvailable", "True"),
         ("ChunkserversAvailable", "True"),
+        ("ChunksAvailable", "True"),
         ("Paused", "False"),
     ] {
         assert_eq!(world.condition(type_).0, status, "{type_}");
@@ -85,6 +86,7 @@ async fn an_unchanged_cluster_is_only_read_by_this_operator_and_by_the_next() {
                 "LIST networkpolicies",
                 "LIST statefulsets",
                 "LIST pods",
+                "LIST persistentvolumeclaims",
                 "ask status",
                 "ask cluster",
             ]

@@ -12,6 +12,7 @@ mod crash;
 mod master;
 mod refuse;
 mod roll;
+mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;

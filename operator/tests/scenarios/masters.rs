@@ -1,7 +1,7 @@
 //! Masters that keep what they hold in the map, one process for each pod.
 
 use futures::future::BoxFuture;
-use gfs_operator::master::{Line, MasterError, Masters, Member, Told};
+use gfs_operator::master::{Glance, Line, MasterError, Masters, Member, Told};
 use gfs_types::fence::{Incarnation, MasterEpoch};
 use gfs_types::ids::{ClusterUid, ServerUid};
 use gfs_types::message::client::{ChunkserverStatus, ClusterStatus};
@@ -97,7 +97,7 @@ impl Line for FakeLine {
         }))
     }
 
-    fn cluster(&self) -> BoxFuture<'_, Result<ClusterStatus, MasterError>> {
+    fn cluster(&self) -> BoxFuture<'_, Result<Glance, MasterError>> {
         Box::pin(self.call("ask cluster", |state| {
             let pods = state.all("pods").filter(|pod| {
                 pod["metadata"]["labels"]["app.kubernetes.io/component"] == "chunkserver"
@@ -117,8 +117,14 @@ impl Line for FakeLine {
                     }
                 })
                 .collect();
-            let chunks_below_goal = state.chunks_below_goal;
-            ClusterStatus { chunkservers, chunks_below_goal, ..ClusterStatus::default() }
+            let status = ClusterStatus {
+                chunkservers,
+                chunks: 24,
+                chunks_below_goal: state.chunks_below_goal,
+                chunks_missing: state.chunks_missing,
+                ..ClusterStatus::default()
+            };
+            Glance { status, chunk_bytes: state.chunk_bytes.unwrap_or(64 << 20) }
         }))
     }
 }

@@ -85,6 +85,57 @@ async fn orphans_are_taken_up_and_children_of_an_older_object_are_left_to_go() {
     assert!(!writes.iter().any(|write| write.starts_with("APPLY")), "{writes:?}");
 }
 
+/// The object was deleted with `--cascade=orphan` and made again with fewer: no rule of the definition saw both manifests. Nor does one
+/// see what somebody did to the set itself.
+#[tokio::test]
+async fn a_live_set_of_chunkservers_is_never_made_smaller() {
+    let (world, ctx) = installed(json!({})).await;
+    let replicas = |set: &str| world.get("statefulsets", set)["spec"]["replicas"].clone();
+    let one = json!({"chunkservers": {"replicas": 1}, "replication": {"factor": 1}});
+    let mut body = world.get("gfsclusters", NAME);
+    body["metadata"]["uid"] = json!("7a1b7f0e-0000-4000-8000-000000000001");
+    body["spec"] = one;
+    body.as_object_mut().unwrap().remove("status");
+    for stored in world.state().objects.values_mut() {
+        // Pods stay those of their sets.
+        if let Some(owners) = stored.body["metadata"].get_mut("ownerReferences")
+            && owners[0]["kind"] == "GfsCluster"
+        {
+            *owners = json!([]);
+        }
+    }
+    world.state().put("gfsclusters", NAME, body);
+    for _ in 0..2 {
+        let error = one_pass(&ctx).await.unwrap_err();
+        assert_eq!(error.category(), Category::Fewer);
+        world.turn();
+    }
+    let writes = world.take_writes();
+    assert!(!writes.contains(&"APPLY statefulsets prod-chunk-default".to_owned()), "{writes:?}");
+    assert_eq!(replicas("prod-chunk-default"), 3);
+    assert_eq!(world.state().all("pods").count(), 4);
+    let told = ("True".to_owned(), "FewerChunkservers".to_owned());
+    assert_eq!(world.condition("Stalled"), told);
+    assert_eq!(world.state().events, ["FewerChunkservers"]);
+    assert!(world.message("Stalled").contains("prod-chunk-default has 3 replicas"));
+    // As many as there are: the set is taken up.
+    world.edit(|cluster| cluster["spec"] = json!({}));
+    crate::until_ready(&world, &ctx).await;
+    // Larger by hand.
+    world.state().change("statefulsets", "prod-chunk-default", |set| {
+        set["spec"]["replicas"] = json!(5);
+    });
+    assert_eq!(one_pass(&ctx).await.unwrap_err().category(), Category::Fewer);
+    assert_eq!(replicas("prod-chunk-default"), 5);
+    // A master without a cluster holds nothing.
+    world.edit(|cluster| cluster["spec"] = json!({"chunkservers": {"replicas": 5}}));
+    world.state().change("statefulsets", "prod-master", |set| {
+        set["spec"]["replicas"] = json!(2);
+    });
+    one_pass(&ctx).await.unwrap();
+    assert_eq!(replicas("prod-master"), 1);
+}
+
 /// A refused manifest is not looked at again before it changes: not before the refusal is told, then.
 #[tokio::test]
 async fn a_refusal_that_could_not_be_told_is_told_by_the_next_pass() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use gfs_types::ids::ClusterUid;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -11,6 +12,8 @@ use tokio::sync::Notify;
 pub(crate) const NAMESPACE: &str = "storage";
 /// What it is called.
 pub(crate) const NAME: &str = "prod";
+/// Claims, as the API server names them.
+const CLAIMS: &str = "persistentvolumeclaims";
 pub(crate) const UID: &str = "0f6c1a52-53a7-4f4e-9d5e-2f1f8a8b1c3d";
 
 /// Where the API server keeps objects: `(plural, name)`; everything is in one namespace.
@@ -30,13 +33,19 @@ pub(crate) struct State {
     pub(crate) volumes: BTreeMap<String, ClusterUid>,
     /// Everything asked of the API server and of masters, in order.
     pub(crate) calls: Vec<String>,
-    /// Reasons of the events, in order.
+    /// Reasons of the events, in order, with the pod if they are of one.
     pub(crate) events: Vec<String>,
     /// How often a master was formatted.
     pub(crate) formatted: usize,
     /// What the master says of chunks that lack replicas.
     pub(crate) chunks_below_goal: u64,
+    /// And of chunks without any.
+    pub(crate) chunks_missing: u64,
+    /// The size of chunks that the master tells, if it is not the usual one.
+    pub(crate) chunk_bytes: Option<u64>,
     versions: u64,
+    /// Minutes since the world began.
+    minutes: i64,
     /// Steps taken so far; each call has one before its effect and one behind it.
     pub(crate) steps: usize,
     /// At this step the caller hangs until it is woken.
@@ -59,7 +68,10 @@ impl World {
         let world = Self::default();
         let body = json!({
             "apiVersion": "gfs.rs/v1alpha1", "kind": "GfsCluster",
-            "metadata": {"name": NAME, "namespace": NAMESPACE, "uid": UID, "generation": 1},
+            "metadata": {
+                "name": NAME, "namespace": NAMESPACE, "uid": UID, "generation": 1,
+                "creationTimestamp": at(0),
+            },
             "spec": spec,
         });
         world.state().put("gfsclusters", NAME, body);
@@ -120,16 +132,33 @@ impl World {
         (text("status"), text("reason"))
     }
 
+    /// What it says in words.
+    pub(crate) fn message(&self, type_: &str) -> String {
+        let status = self.get("gfsclusters", NAME)["status"].clone();
+        let conditions = status["conditions"].as_array().unwrap().clone();
+        let found = conditions.iter().find(|condition| condition["type"] == type_).unwrap();
+        found["message"].as_str().unwrap().to_owned()
+    }
+
     /// The volume of a pod is lost, and with it the pod.
     pub(crate) fn lose_volume(&self, pod: &str) {
         let mut state = self.state();
-        state.volumes.remove(pod);
+        state.lose_claim(&claim_of(pod));
         state.objects.remove(&("pods".to_owned(), pod.to_owned()));
+    }
+
+    /// `kubectl delete pvc --wait=false`: it goes when its pod does.
+    pub(crate) fn delete_claim(&self, claim: &str) {
+        self.state().change(CLAIMS, claim, |claim| {
+            claim["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+        });
     }
 
     /// What StatefulSet controllers and kubelets do by themselves.
     pub(crate) fn turn(&self) {
         let mut state = self.state();
+        state.minutes += 1;
+        state.end_what_was_deleted();
         let sets: Vec<Value> = state.all("statefulsets").cloned().collect();
         for set in sets {
             state.control(&set);
@@ -142,7 +171,7 @@ impl World {
         let state = self.state();
         let objects = state.objects.iter().map(|(key, stored)| {
             let mut body = stored.body.clone();
-            for field in ["resourceVersion", "uid", "generation"] {
+            for field in ["resourceVersion", "uid", "generation", "creationTimestamp"] {
                 body["metadata"].as_object_mut().unwrap().remove(field);
             }
             strip_times(&mut body);
@@ -161,6 +190,21 @@ fn strip_times(body: &mut Value) {
     if let Some(status) = body["status"].as_object_mut() {
         status.remove("podIP");
     }
+}
+
+/// The claim of a pod.
+fn claim_of(pod: &str) -> String {
+    format!("data-{pod}")
+}
+
+/// So many minutes after the world began.
+fn at(minutes: i64) -> Value {
+    let began: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    json!((began + SignedDuration::from_mins(minutes)).to_string())
+}
+
+fn is_ending(body: &Value) -> bool {
+    body["metadata"]["deletionTimestamp"].is_string()
 }
 
 /// Another generation of a manifest.
@@ -202,6 +246,39 @@ impl State {
         self.objects.iter().filter(move |(key, _)| key.0 == plural).map(|(_, stored)| &stored.body)
     }
 
+    /// Kubelets end pods, and then nothing keeps their deleted claims.
+    fn end_what_was_deleted(&mut self) {
+        self.objects.retain(|(plural, _), stored| plural != "pods" || !is_ending(&stored.body));
+        let names = |state: &Self, plural: &str, which: fn(&Value) -> bool| -> Vec<String> {
+            let bodies = state.all(plural).filter(|body| which(body));
+            bodies.map(|body| body["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let used: Vec<_> = names(self, "pods", |_| true).iter().map(|pod| claim_of(pod)).collect();
+        for claim in names(self, CLAIMS, is_ending) {
+            if !used.contains(&claim) {
+                self.lose_claim(&claim);
+            }
+        }
+    }
+
+    /// A claim, and the volume with it.
+    fn lose_claim(&mut self, claim: &str) {
+        self.objects.remove(&(CLAIMS.to_owned(), claim.to_owned()));
+        self.volumes.remove(claim.strip_prefix("data-").unwrap());
+    }
+
+    /// A claim that is there before its pod.
+    pub(crate) fn put_claim(&mut self, pod: &str, labels: &Value, minutes: i64) {
+        let body = json!({
+            "metadata": {
+                "name": claim_of(pod), "namespace": NAMESPACE, "labels": labels,
+                "creationTimestamp": at(minutes),
+            },
+            "status": {"phase": "Bound"},
+        });
+        self.put(CLAIMS, &claim_of(pod), body);
+    }
+
     fn control(&mut self, set: &Value) {
         let name = set["metadata"]["name"].as_str().unwrap().to_owned();
         let template = &set["spec"]["template"];
@@ -211,6 +288,10 @@ impl State {
             let pod = format!("{name}-{index}");
             if self.objects.contains_key(&("pods".to_owned(), pod.clone())) {
                 continue;
+            }
+            if !self.objects.contains_key(&(CLAIMS.to_owned(), claim_of(&pod))) {
+                let claim = &set["spec"]["volumeClaimTemplates"][0]["metadata"];
+                self.put_claim(&pod, &claim["labels"], self.minutes);
             }
             let mut labels = template["metadata"]["labels"].clone();
             labels["controller-revision-hash"] = json!(revision);

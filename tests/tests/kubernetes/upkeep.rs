@@ -174,3 +174,25 @@ pub(crate) fn an_object_someone_else_changed_is_put_back(namespace: &Namespace) 
     }
     cluster.ready(READY_WITHIN)
 }
+
+/// Deleted with `--cascade=orphan` and made again with fewer: no rule sees both manifests, and the pods that would go hold chunks.
+pub(crate) fn a_set_of_chunkservers_is_never_made_smaller(namespace: &Namespace) -> Result<()> {
+    let cluster = GfsCluster::start(namespace, &json!({}))?;
+    let toolbox = Toolbox::start(&cluster)?;
+    toolbox.store("/kept", CONTENT)?;
+    let before = cluster.pods()?;
+    namespace.kubectl(&["delete", "gfscluster", "gfs", "--cascade=orphan", "--timeout=60s"])?;
+    let one = json!({"chunkservers": {"replicas": 1}, "replication": {"factor": 1}});
+    GfsCluster::apply(namespace, "gfs", &one)?;
+    let stalled = cluster.told("Stalled", "True", SEEN_WITHIN)?;
+    ensure!(stalled["reason"] == "FewerChunkservers", "{stalled}");
+    let set = namespace.get("statefulset", "gfs-chunk-default")?;
+    ensure!(set["spec"]["replicas"] == 3, "{}", set["spec"]["replicas"]);
+    // As many as there are: they are taken up.
+    cluster.change(&json!({"chunkservers": {"replicas": 3}, "replication": {"factor": 3}}))?;
+    cluster.ready(READY_WITHIN)?;
+    let mut after = cluster.pods()?;
+    after.retain(|pod| pod.component == "chunkserver");
+    ensure!(after.iter().all(|pod| before.contains(pod)), "made anew: {before:?} {after:?}");
+    toolbox.holds("/kept", CONTENT)
+}
