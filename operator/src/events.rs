@@ -22,6 +22,8 @@ pub enum Reason {
     PodRestarted,
     /// A child that nothing wants any more was deleted.
     ChildDeleted,
+    /// `Delete` was taken back: the volumes stay when the cluster goes.
+    VolumesKept,
     /// A pass ended with an error that a person has to see.
     Error(crate::error::Category),
     /// The cluster became ready.
@@ -37,6 +39,7 @@ impl Reason {
             Self::ForeignMaster => "ForeignMaster",
             Self::PodRestarted => "PodRestarted",
             Self::ChildDeleted => "ChildDeleted",
+            Self::VolumesKept => "VolumesKept",
             Self::Error(category) => category.reason(),
             Self::BecameReady => "BecameReady",
         }
@@ -50,6 +53,7 @@ impl Reason {
             }
             Self::PodRestarted => "Restarting",
             Self::ChildDeleted => "Deleting",
+            Self::VolumesKept => "Applying",
             Self::Error(_) | Self::BecameReady => "Reconciling",
         }
     }
@@ -60,6 +64,7 @@ impl Reason {
             | Self::Adopted
             | Self::PodRestarted
             | Self::ChildDeleted
+            | Self::VolumesKept
             | Self::BecameReady => EventType::Normal,
             Self::MasterDataLost | Self::ForeignMaster | Self::Error(_) => EventType::Warning,
         }

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::{Type, Verdict, find};
-use crate::crd::{ChunkserversStatus, GfsClusterStatus, MastersStatus};
+use crate::crd::{ChunkserversStatus, DeletionPolicy, GfsClusterStatus, MastersStatus};
 use crate::error::{Category, Error};
 use crate::formatting::Step;
 use crate::master::{MasterError, Member};
@@ -27,6 +27,8 @@ pub struct Learnt {
     pub master: Option<MasterView>,
     /// The pods, and what is to come of them.
     pub pods: Option<Observed>,
+    /// What becomes of the volumes if the cluster is deleted now.
+    pub deletion_policy: Option<DeletionPolicy>,
     /// What is waited for, if it is nothing of the above.
     pub awaited: Option<String>,
 }
@@ -137,6 +139,7 @@ pub fn compute(
     if learnt.image.is_some() {
         status.image.clone_from(&learnt.image);
     }
+    status.deletion_policy = learnt.deletion_policy.or(status.deletion_policy);
     if let Some(pods) = &learnt.pods {
         status.masters = Some(masters(learnt, pods));
         status.chunkservers = Some(chunkservers(before, learnt, pods));

@@ -90,8 +90,8 @@ async fn orphans_are_taken_up_and_children_of_an_older_object_are_left_to_go() {
 async fn a_refusal_that_could_not_be_told_is_told_by_the_next_pass() {
     let world = World::with(json!({"replication": {"factor": 5}}));
     let ctx = operator(&world);
-    // Behind the only read.
-    world.state().hang_at = Some(3);
+    // Behind the reads: of the cluster, of six kinds of children, and of pods.
+    world.state().hang_at = Some(17);
     let passing = one_pass(&ctx);
     tokio::pin!(passing);
     tokio::select! {
