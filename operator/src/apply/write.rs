@@ -94,8 +94,8 @@ fn tell(owner: &Owner, manifest: &Manifest, why: &Why) {
     }
 }
 
-/// Deletes what this cluster owns and nothing builds any more, and gives their names. A StatefulSet is never deleted:
-/// with it would go pods that hold data.
+/// Deletes what this cluster owns and nothing builds any more, and gives their names. Of most kinds nothing is ever deleted, for
+/// which there is no right either: no manifest can stop asking for one, and with a StatefulSet would go pods that hold data.
 ///
 /// # Errors
 /// The API server refuses.
@@ -112,9 +112,9 @@ pub async fn delete_orphans(
         if is_wanted || !owned || object.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        if *kind == Kind::StatefulSet {
-            let (namespace, cluster) = (&owner.namespace, &owner.name);
-            tracing::warn!(namespace, cluster, name, "a StatefulSet that is no longer built stays");
+        if *kind != Kind::NetworkPolicy {
+            let (namespace, cluster, kind) = (&owner.namespace, &owner.name, kind.name());
+            tracing::warn!(namespace, cluster, kind, name, "what is no longer built stays");
             continue;
         }
         let params = DeleteParams::background().preconditions(Preconditions {

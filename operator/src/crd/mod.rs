@@ -72,6 +72,7 @@ pub const PAUSED_ANNOTATION: &str = "gfs.rs/paused";
         type_ = "integer",
         json_path = ".status.chunkservers.readyReplicas"
     ),
+    printcolumn(name = "Wanted", type_ = "integer", json_path = ".spec.chunkservers.replicas"),
     printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = "1"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = rules::name_is_short(),

@@ -553,7 +553,7 @@ fn it_can_be_scaled_and_shown() {
     assert_eq!(scale.label_selector_path.as_deref(), Some(".status.chunkservers.selector"));
     let columns = version.additional_printer_columns.iter().flatten();
     let names: Vec<_> = columns.map(|column| column.name.as_str()).collect();
-    assert_eq!(names, ["Ready", "Reason", "Primary", "Chunkservers", "Image", "Age"]);
+    assert_eq!(names, ["Ready", "Reason", "Primary", "Chunkservers", "Wanted", "Image", "Age"]);
     let conditions = &schema()["properties"]["status"]["properties"]["conditions"];
     assert_eq!(conditions["x-kubernetes-list-map-keys"], json!(["type"]));
 }

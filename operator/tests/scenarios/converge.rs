@@ -137,6 +137,22 @@ async fn what_is_not_built_any_more_is_deleted_as_it_was_seen() {
 }
 
 #[tokio::test]
+/// No manifest can stop asking for one, and the operator has no right to delete them.
+#[tokio::test]
+async fn what_an_older_operator_built_stays_unless_it_is_a_network_policy() {
+    let (world, ctx) = installed(json!({})).await;
+    for (plural, name) in
+        [("configmaps", "prod-client"), ("services", "prod-masters"), ("networkpolicies", "prod")]
+    {
+        let mut body = world.get(plural, name);
+        body["metadata"]["name"] = json!("prod-old");
+        world.state().put(plural, "prod-old", body);
+    }
+    assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::Ready);
+    let writes = world.take_writes();
+    assert_eq!(writes, ["DELETE networkpolicies prod-old", "POST events ChildDeleted"]);
+}
+
 async fn a_paused_cluster_is_read_and_told_of_and_no_child_is_written() {
     let (world, ctx) = installed(json!({})).await;
     world.edit(|cluster| {
