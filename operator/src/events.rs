@@ -22,6 +22,12 @@ pub enum Reason {
     PodRestarted,
     /// A child that nothing wants any more was deleted.
     ChildDeleted,
+    /// A child that was missing was made anew.
+    ChildCreated,
+    /// Somebody else changed a field of ours, and it was changed back.
+    PutBack,
+    /// A StatefulSet has more pods than before.
+    ScaledUp,
     /// `Delete` was taken back: the volumes stay when the cluster goes.
     VolumesKept,
     /// A pass ended with an error that a person has to see.
@@ -39,6 +45,9 @@ impl Reason {
             Self::ForeignMaster => "ForeignMaster",
             Self::PodRestarted => "PodRestarted",
             Self::ChildDeleted => "ChildDeleted",
+            Self::ChildCreated => "ChildCreated",
+            Self::PutBack => "PutBack",
+            Self::ScaledUp => "ScaledUp",
             Self::VolumesKept => "VolumesKept",
             Self::Error(category) => category.reason(),
             Self::BecameReady => "BecameReady",
@@ -53,7 +62,7 @@ impl Reason {
             }
             Self::PodRestarted => "Restarting",
             Self::ChildDeleted => "Deleting",
-            Self::VolumesKept => "Applying",
+            Self::ChildCreated | Self::PutBack | Self::ScaledUp | Self::VolumesKept => "Applying",
             Self::Error(_) | Self::BecameReady => "Reconciling",
         }
     }
@@ -64,6 +73,9 @@ impl Reason {
             | Self::Adopted
             | Self::PodRestarted
             | Self::ChildDeleted
+            | Self::ChildCreated
+            | Self::PutBack
+            | Self::ScaledUp
             | Self::VolumesKept
             | Self::BecameReady => EventType::Normal,
             Self::MasterDataLost | Self::ForeignMaster | Self::Error(_) => EventType::Warning,
@@ -88,6 +100,17 @@ impl Events {
 
     /// Tells of something that happened. An event that cannot be told stops nothing: the status says the same.
     pub async fn tell(&self, about: &ObjectReference, reason: Reason, note: &str) {
+        self.tell_of(about, None, reason, note).await;
+    }
+
+    /// Tells of something that happened to one part of it: events of different parts are not counted as one.
+    pub async fn tell_of(
+        &self,
+        about: &ObjectReference,
+        part: Option<ObjectReference>,
+        reason: Reason,
+        note: &str,
+    ) {
         let (namespace, cluster) = (&about.namespace, &about.name);
         tracing::info!(namespace, cluster, reason = reason.text(), note, "event");
         let event = Event {
@@ -95,7 +118,7 @@ impl Events {
             reason: reason.text().to_owned(),
             note: Some(cut(note, NOTE_BYTES_MAX).to_owned()),
             action: reason.action().to_owned(),
-            secondary: None,
+            secondary: part,
         };
         if let Err(error) = self.recorder.publish(&event, about).await {
             tracing::warn!(namespace, cluster, reason = reason.text(), %error, "event not recorded");

@@ -1,12 +1,15 @@
 //! The writes: children are applied, orphans deleted.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
+use serde_json::Value;
 
 use super::kinds::Kind;
 use super::manifest::{Live, Manifest, Why};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::events::Reason;
 use crate::owner::{Owner, Whose};
 
 /// What there is after the children were applied.
@@ -20,7 +23,7 @@ pub struct Applied {
     pub awaited: Option<String>,
 }
 
-/// Applies what differs, in the order given.
+/// Applies what differs, in the order given. In a cluster that is `established`, what was missing is told of.
 ///
 /// # Errors
 /// An object of that name is someone else's, or the API server refuses one.
@@ -29,6 +32,7 @@ pub async fn apply(
     owner: &Owner,
     wanted: &[Manifest],
     live: Live,
+    established: bool,
 ) -> Result<Applied> {
     let mut applied = Applied { live, ..Applied::default() };
     for manifest in wanted {
@@ -50,8 +54,13 @@ pub async fn apply(
             applied.awaited = Some(format!("{kind} {name}"));
             continue;
         }
+        let more = found.and_then(|found| more_pods(manifest, found));
         let written = patch(ctx, owner, manifest).await?;
-        tell(owner, manifest, &why);
+        log(owner, manifest, &why);
+        if let Some((reason, note)) = news(manifest, &why, more, established) {
+            let part = Some(reference(owner, manifest, &written));
+            ctx.events.tell_of(&owner.reference(), part, reason, &note).await;
+        }
         applied.live.insert(key, written);
         applied.written += 1;
     }
@@ -82,7 +91,50 @@ async fn patch(ctx: &Context, owner: &Owner, manifest: &Manifest) -> Result<Dyna
     written.map_err(|source| Error::api(format!("applying {} {name}", kind.name()), source))
 }
 
-fn tell(owner: &Owner, manifest: &Manifest, why: &Why) {
+/// How many pods a StatefulSet had and gets, if it gets more.
+fn more_pods(manifest: &Manifest, found: &DynamicObject) -> Option<(i64, i64)> {
+    let replicas = |body: &Value| body.pointer("/spec/replicas").and_then(Value::as_i64);
+    let (before, after) = (replicas(&found.data)?, replicas(&manifest.body)?);
+    (manifest.kind == Kind::StatefulSet && before < after).then_some((before, after))
+}
+
+/// What a person would want to know of a write, beyond that the manifest was carried out.
+fn news(
+    manifest: &Manifest,
+    why: &Why,
+    more: Option<(i64, i64)>,
+    established: bool,
+) -> Option<(Reason, String)> {
+    let (kind, name) = (manifest.kind.name(), &manifest.name);
+    match (why, more) {
+        (Why::Absent, _) => established
+            .then(|| (Reason::ChildCreated, format!("{kind} {name} was missing and was made"))),
+        (Why::Meddled(field), _) => {
+            let note =
+                format!("{field} of {kind} {name} was changed by somebody else and was put back");
+            Some((Reason::PutBack, note))
+        }
+        (Why::Changed, Some((before, after))) => {
+            let note = format!("{kind} {name} has {after} pods from now on, instead of {before}");
+            Some((Reason::ScaledUp, note))
+        }
+        (Why::Changed, None) => None,
+    }
+}
+
+fn reference(owner: &Owner, manifest: &Manifest, written: &DynamicObject) -> ObjectReference {
+    let resource = manifest.kind.resource();
+    ObjectReference {
+        api_version: Some(resource.api_version),
+        kind: Some(resource.kind),
+        namespace: Some(owner.namespace.clone()),
+        name: Some(manifest.name.clone()),
+        uid: written.uid(),
+        ..ObjectReference::default()
+    }
+}
+
+fn log(owner: &Owner, manifest: &Manifest, why: &Why) {
     let (cluster, kind, name) = (&owner.name, manifest.kind.name(), &manifest.name);
     let namespace = &owner.namespace;
     match why {

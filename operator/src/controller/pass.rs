@@ -68,13 +68,15 @@ async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) ->
     let applied = if learnt.paused {
         children.live
     } else {
-        let applied = apply::apply(ctx, &live.owner, &wanted, children.live).await?;
+        let applied =
+            apply::apply(ctx, &live.owner, &wanted, children.live, live.status.initialized).await?;
         learnt.awaited = applied.awaited;
         applied.live
     };
     let sets = dereference::stateful_sets(&applied, &live.owner)?;
     learn_policy(learnt, live, &sets);
     let pods = dereference::pods_of(&sets, children.pods);
+    learnt.troubles = status::troubles(&pods);
     let (master, known) = formatting::settle(ctx, live, &valid, &pods).await?;
     let stalled = master.is_stalled();
     learnt.master = Some(master);

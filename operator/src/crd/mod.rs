@@ -34,7 +34,7 @@ pub use status::{ChunkserversStatus, GfsClusterStatus, MastersStatus};
 
 /// What must stand in `spec.deletionConfirmation` beside `deletionPolicy: Delete`.
 pub const DELETION_CONFIRMATION: &str = "yes-delete-data";
-/// With the value `true` no child of the cluster is written; the status still is.
+/// With it, unless it is `false`, no child of the cluster is written; the status still is.
 pub const PAUSED_ANNOTATION: &str = "gfs.rs/paused";
 
 /// A Google File System: a master, chunkservers, and what they need.

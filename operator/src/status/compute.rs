@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::{Type, Verdict, find};
+use super::trouble::Troubles;
 use crate::crd::{ChunkserversStatus, DeletionPolicy, GfsClusterStatus, MastersStatus};
 use crate::error::{Category, Error};
 use crate::formatting::Step;
@@ -27,6 +28,8 @@ pub struct Learnt {
     pub master: Option<MasterView>,
     /// The pods, and what is to come of them.
     pub pods: Option<Observed>,
+    /// What Kubernetes says of pods that do not come up.
+    pub troubles: Troubles,
     /// What becomes of the volumes if the cluster is deleted now.
     pub deletion_policy: Option<DeletionPolicy>,
     /// What is waited for, if it is nothing of the above.
@@ -36,8 +39,8 @@ pub struct Learnt {
 /// What was seen of the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MasterView {
-    /// Its pod does not run.
-    NoPod,
+    /// This pod of its does not run.
+    NoPod(String),
     /// It does not answer.
     Silent(MasterError),
     /// It answers, and this was to be done about it.
@@ -94,7 +97,7 @@ impl MasterView {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self, troubles: &Troubles) -> Verdict {
         if let Some(stall) = self.stall() {
             return Verdict { status: Some(false), ..stall };
         }
@@ -103,7 +106,7 @@ impl MasterView {
             return Verdict::new(true, "Serving", message);
         }
         match self {
-            Self::NoPod => Verdict::new(false, "NoPod", "the master's pod does not run"),
+            Self::NoPod(pod) => Verdict::new(false, "NoPod", no_pod(pod, troubles)),
             Self::Silent(error) => Verdict::new(false, "Unreachable", error.to_string()),
             Self::Answered { pod, member: None, step: Step::Wait, .. } => {
                 Verdict::new(false, "Starting", format!("{pod} starts"))
@@ -123,6 +126,25 @@ impl MasterView {
             _ => None,
         }
     }
+}
+
+fn no_pod(pod: &str, troubles: &Troubles) -> String {
+    let set = pod.rsplit_once('-').map_or(pod, |(set, _)| set);
+    troubles.get(pod).map_or_else(
+        || {
+            format!(
+                "the master's pod {pod} does not run, or is not there yet; if that lasts, see kubectl describe statefulset {set}"
+            )
+        },
+        |trouble| format!("the master's pod {pod} does not run: {trouble}"),
+    )
+}
+
+/// What is waited for: the first pod of `role` that has something in its way, as the end of a sentence.
+fn waited_for(pods: &Observed, role: Option<Role>, troubles: &Troubles) -> String {
+    let mut pods = pods.pods.iter().filter(|pod| role.is_none_or(|role| pod.role == role));
+    let first = pods.find_map(|pod| Some((&pod.name, troubles.get(&pod.name)?)));
+    first.map_or_else(String::new, |(pod, trouble)| format!("; {pod} does not run: {trouble}"))
 }
 
 /// The status of a cluster, given the one before.
@@ -189,11 +211,14 @@ impl Verdicts {
     fn of(before: &GfsClusterStatus, learnt: &Learnt, error: Option<&Error>) -> Self {
         let kept = |type_| kept(&before.conditions, type_);
         let master = learnt.master.as_ref();
-        let primary = master.map_or_else(|| kept(Type::PrimaryAvailable), MasterView::verdict);
+        let primary = master.map_or_else(
+            || kept(Type::PrimaryAvailable),
+            |master| master.verdict(&learnt.troubles),
+        );
         let pods = learnt.pods.as_ref();
         let chunkservers = pods.map_or_else(
             || kept(Type::ChunkserversAvailable),
-            |pods| chunkservers_verdict(pods, learnt.factor),
+            |pods| chunkservers_verdict(pods, learnt),
         );
         let stalled = stall(master, error);
         let ready = match (&stalled, pods) {
@@ -283,10 +308,13 @@ fn spec_verdict(learnt: &Learnt, error: Option<&Error>) -> Option<Verdict> {
     }
 }
 
-fn chunkservers_verdict(pods: &Observed, factor: i32) -> Verdict {
+fn chunkservers_verdict(pods: &Observed, learnt: &Learnt) -> Verdict {
     let (ready, wanted) = (count(pods, Role::Chunkserver, true), pods.chunkservers_wanted);
-    let message =
-        format!("{ready} of {wanted} chunkservers are ready; a chunk has {factor} replicas");
+    let (factor, role) = (learnt.factor, Some(Role::Chunkserver));
+    let waited_for = waited_for(pods, role, &learnt.troubles);
+    let message = format!(
+        "{ready} of {wanted} chunkservers are ready; a chunk has {factor} replicas{waited_for}"
+    );
     if ready < factor {
         Verdict::new(false, "TooFew", message)
     } else if usize::try_from(ready).is_ok_and(|ready| ready < wanted) {
@@ -327,7 +355,8 @@ fn reconciling(learnt: &Learnt, error: Option<&Error>, ready: &Verdict, stalled:
             true => "pods are restarted one after the other",
             false => "the next chunkserver is restarted when all chunks have their replicas again",
         };
-        return Verdict::new(true, "RollingOut", how);
+        let waited_for = waited_for(pods, None, &learnt.troubles);
+        return Verdict::new(true, "RollingOut", format!("{how}{waited_for}"));
     }
     if ready.status != Some(true) {
         return Verdict { status: Some(true), ..ready.clone() };
@@ -343,7 +372,7 @@ fn paused(paused: bool) -> Verdict {
         Verdict::new(
             true,
             "Annotation",
-            "the annotation gfs.rs/paused is true: no child is written",
+            "the annotation gfs.rs/paused is there and not false: no child is written",
         )
     } else {
         Verdict::new(false, "NotPaused", "children are written as the manifest says")

@@ -2,8 +2,10 @@
 
 mod compute;
 mod conditions;
+mod trouble;
 mod write;
 
 pub use compute::{Learnt, MasterView, compute};
 pub use conditions::{Type, find, is_true};
+pub use trouble::{Troubles, troubles};
 pub use write::{LiveCluster, remember, write};

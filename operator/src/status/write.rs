@@ -65,10 +65,10 @@ impl LiveCluster {
         self.object.metadata.generation
     }
 
-    /// Whether `annotation` is `true`.
+    /// Whether `annotation` is there and not `false`: who writes `True` or `yes` means it as well.
     #[must_use]
     pub fn says(&self, annotation: &str) -> bool {
-        self.object.annotations().get(annotation).is_some_and(|value| value == "true")
+        self.object.annotations().get(annotation).is_some_and(|value| value != "false")
     }
 }
 

@@ -72,7 +72,7 @@ async fn orphans_are_taken_up_and_children_of_an_older_object_are_left_to_go() {
     };
     service(|service| drop(service["metadata"].as_object_mut().unwrap().remove("ownerReferences")));
     one_pass(&ctx).await.unwrap();
-    assert_eq!(world.take_writes(), ["APPLY services prod-masters"]);
+    assert_eq!(world.take_writes(), ["APPLY services prod-masters", "POST events PutBack"]);
     service(|service| service["metadata"]["ownerReferences"][0]["uid"] = json!("an older one"));
     assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::OnTheWay);
     assert_eq!(world.take_writes(), ["PUT gfsclusters prod status"]);
