@@ -30,6 +30,14 @@ pub enum Reason {
     PodRestarted,
     /// A child that nothing wants any more was deleted.
     ChildDeleted,
+    /// A child that was missing was made anew.
+    ChildCreated,
+    /// Somebody else changed a field of ours, and it was changed back.
+    PutBack,
+    /// A StatefulSet has more pods than before.
+    ScaledUp,
+    /// `Delete` was taken back: the volumes stay when the cluster goes.
+    VolumesKept,
     /// A pass ended with an error that a person has to see.
     Error(crate::error::Category),
     /// The cluster became ready.
@@ -49,6 +57,10 @@ impl Reason {
             Self::ReplicasMissing => "ReplicasMissing",
             Self::PodRestarted => "PodRestarted",
             Self::ChildDeleted => "ChildDeleted",
+            Self::ChildCreated => "ChildCreated",
+            Self::PutBack => "PutBack",
+            Self::ScaledUp => "ScaledUp",
+            Self::VolumesKept => "VolumesKept",
             Self::Error(category) => category.reason(),
             Self::BecameReady => "BecameReady",
         }
@@ -65,6 +77,7 @@ impl Reason {
             | Self::ChunkSizeDiffers => "Formatting",
             Self::VolumeDeleted | Self::ReplicasMissing | Self::PodRestarted => "Restarting",
             Self::ChildDeleted => "Deleting",
+            Self::ChildCreated | Self::PutBack | Self::ScaledUp | Self::VolumesKept => "Applying",
             Self::Error(_) | Self::BecameReady => "Reconciling",
         }
     }
@@ -75,6 +88,10 @@ impl Reason {
             | Self::Adopted
             | Self::PodRestarted
             | Self::ChildDeleted
+            | Self::ChildCreated
+            | Self::PutBack
+            | Self::ScaledUp
+            | Self::VolumesKept
             | Self::BecameReady => EventType::Normal,
             Self::MasterDataLost
             | Self::ForeignMaster
@@ -104,26 +121,15 @@ impl Events {
 
     /// Tells of something that happened. An event that cannot be told stops nothing: the status says the same.
     pub async fn tell(&self, about: &ObjectReference, reason: Reason, note: &str) {
-        self.tell_with(about, reason, None, note).await;
+        self.tell_of(about, None, reason, note).await;
     }
 
-    /// Of a cluster's pod. The recorder counts a second event of the same reason in the first, and keeps the note of that; with
-    /// pods of its own each is an event of its own.
-    pub async fn tell_of_pod(
+    /// Tells of something that happened to one part of it: events of different parts are not counted as one.
+    pub async fn tell_of(
         &self,
         about: &ObjectReference,
+        part: Option<ObjectReference>,
         reason: Reason,
-        pod: ObjectReference,
-        note: &str,
-    ) {
-        self.tell_with(about, reason, Some(pod), note).await;
-    }
-
-    async fn tell_with(
-        &self,
-        about: &ObjectReference,
-        reason: Reason,
-        related: Option<ObjectReference>,
         note: &str,
     ) {
         let (namespace, cluster) = (&about.namespace, &about.name);
@@ -133,7 +139,7 @@ impl Events {
             reason: reason.text().to_owned(),
             note: Some(cut(note, NOTE_BYTES_MAX).to_owned()),
             action: reason.action().to_owned(),
-            secondary: related,
+            secondary: part,
         };
         if let Err(error) = self.recorder.publish(&event, about).await {
             tracing::warn!(namespace, cluster, reason = reason.text(), %error, "event not recorded");

@@ -26,6 +26,7 @@ pub mod master;
 pub mod metrics;
 pub mod owner;
 mod place;
+pub mod retention;
 #[cfg(test)]
 mod rights;
 pub mod rollout;

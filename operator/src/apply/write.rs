@@ -1,5 +1,6 @@
 //! The writes: children are applied, orphans deleted.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::Value;
@@ -8,6 +9,7 @@ use super::kinds::Kind;
 use super::manifest::{Live, Manifest, Why};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::events::Reason;
 use crate::labels;
 use crate::owner::{Owner, Whose};
 use crate::validate::Component;
@@ -23,7 +25,7 @@ pub struct Applied {
     pub awaited: Option<String>,
 }
 
-/// Applies what differs, in the order given.
+/// Applies what differs, in the order given. In a cluster that is `established`, what was missing is told of.
 ///
 /// # Errors
 /// An object of that name is someone else's, chunkservers would go, or the API server refuses one.
@@ -32,6 +34,7 @@ pub async fn apply(
     owner: &Owner,
     wanted: &[Manifest],
     live: Live,
+    established: bool,
 ) -> Result<Applied> {
     let mut applied = Applied { live, ..Applied::default() };
     for manifest in wanted {
@@ -54,8 +57,13 @@ pub async fn apply(
             continue;
         }
         keep_chunkservers(manifest, found.or(unlisted.as_ref()))?;
+        let more = found.and_then(|found| more_pods(manifest, found));
         let written = patch(ctx, owner, manifest).await?;
-        tell(owner, manifest, &why);
+        log(owner, manifest, &why);
+        if let Some((reason, note)) = news(manifest, &why, more, established) {
+            let part = Some(reference(owner, manifest, &written));
+            ctx.events.tell_of(&owner.reference(), part, reason, &note).await;
+        }
         applied.live.insert(key, written);
         applied.written += 1;
     }
@@ -103,7 +111,50 @@ async fn patch(ctx: &Context, owner: &Owner, manifest: &Manifest) -> Result<Dyna
     written.map_err(|source| Error::api(format!("applying {} {name}", kind.name()), source))
 }
 
-fn tell(owner: &Owner, manifest: &Manifest, why: &Why) {
+/// How many pods a StatefulSet had and gets, if it gets more.
+fn more_pods(manifest: &Manifest, found: &DynamicObject) -> Option<(i64, i64)> {
+    let replicas = |body: &Value| body.pointer("/spec/replicas").and_then(Value::as_i64);
+    let (before, after) = (replicas(&found.data)?, replicas(&manifest.body)?);
+    (manifest.kind == Kind::StatefulSet && before < after).then_some((before, after))
+}
+
+/// What a person would want to know of a write, beyond that the manifest was carried out.
+fn news(
+    manifest: &Manifest,
+    why: &Why,
+    more: Option<(i64, i64)>,
+    established: bool,
+) -> Option<(Reason, String)> {
+    let (kind, name) = (manifest.kind.name(), &manifest.name);
+    match (why, more) {
+        (Why::Absent, _) => established
+            .then(|| (Reason::ChildCreated, format!("{kind} {name} was missing and was made"))),
+        (Why::Meddled(field), _) => {
+            let note =
+                format!("{field} of {kind} {name} was changed by somebody else and was put back");
+            Some((Reason::PutBack, note))
+        }
+        (Why::Changed, Some((before, after))) => {
+            let note = format!("{kind} {name} has {after} pods from now on, instead of {before}");
+            Some((Reason::ScaledUp, note))
+        }
+        (Why::Changed, None) => None,
+    }
+}
+
+fn reference(owner: &Owner, manifest: &Manifest, written: &DynamicObject) -> ObjectReference {
+    let resource = manifest.kind.resource();
+    ObjectReference {
+        api_version: Some(resource.api_version),
+        kind: Some(resource.kind),
+        namespace: Some(owner.namespace.clone()),
+        name: Some(manifest.name.clone()),
+        uid: written.uid(),
+        ..ObjectReference::default()
+    }
+}
+
+fn log(owner: &Owner, manifest: &Manifest, why: &Why) {
     let (cluster, kind, name) = (&owner.name, manifest.kind.name(), &manifest.name);
     let namespace = &owner.namespace;
     match why {
@@ -115,8 +166,8 @@ fn tell(owner: &Owner, manifest: &Manifest, why: &Why) {
     }
 }
 
-/// Deletes what this cluster owns and nothing builds any more, and gives their names. A StatefulSet is never deleted:
-/// with it would go pods that hold data.
+/// Deletes what this cluster owns and nothing builds any more, and gives their names. Of most kinds nothing is ever deleted, for
+/// which there is no right either: no manifest can stop asking for one, and with a StatefulSet would go pods that hold data.
 ///
 /// # Errors
 /// The API server refuses.
@@ -133,9 +184,9 @@ pub async fn delete_orphans(
         if is_wanted || !owned || object.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        if *kind == Kind::StatefulSet {
-            let (namespace, cluster) = (&owner.namespace, &owner.name);
-            tracing::warn!(namespace, cluster, name, "a StatefulSet that is no longer built stays");
+        if *kind != Kind::NetworkPolicy {
+            let (namespace, cluster, kind) = (&owner.namespace, &owner.name, kind.name());
+            tracing::warn!(namespace, cluster, kind, name, "what is no longer built stays");
             continue;
         }
         let params = DeleteParams::background().preconditions(Preconditions {

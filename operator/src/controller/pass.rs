@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use gfs_types::ByteSize;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::timeout;
 
@@ -12,15 +13,15 @@ use super::policy::Outlook;
 use crate::apply::{self, Live, Manifest};
 use crate::build::build;
 use crate::context::Context;
-use crate::crd::{GfsCluster, PAUSED_ANNOTATION};
+use crate::crd::{DeletionPolicy, PAUSED_ANNOTATION};
 use crate::dereference;
 use crate::error::{Error, Result};
 use crate::events::Reason;
 use crate::formatting;
 use crate::owner::Owner;
-use crate::rollout;
 use crate::status::{self, Learnt, LiveCluster, Type, find, is_true};
 use crate::validate::{Problem, ValidatedCluster, validate};
+use crate::{retention, rollout};
 
 /// Looks at a cluster and does what is to be done now, as far as it comes within `limit`.
 ///
@@ -57,22 +58,27 @@ pub async fn pass(ctx: &Context, namespace: &str, name: &str, limit: Duration) -
 
 /// Brings what is there nearer to what the manifest says.
 async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) -> Result<()> {
-    let cluster = live.decode().map_err(|error| Error::Spec(vec![unreadable(&error)]))?;
-    let valid = validate(&cluster, &ctx.defaults).map_err(Error::Spec)?;
-    learn_manifest(learnt, &cluster, &valid);
+    let valid = learn_manifest(ctx, live, learnt);
+    let mut children = dereference::children(ctx, &live.owner).await?;
+    if retention::wanted(live.spec()) == DeletionPolicy::Retain {
+        retention::take_back(ctx, &live.owner, &mut children.live).await?;
+    }
+    learn_policy(learnt, live, &dereference::stateful_sets(&children.live, &live.owner)?);
+    let valid = valid?;
     let wanted = apply::manifests(&build(&valid))?;
-
-    let children = dereference::children(ctx, &live.owner).await?;
     let applied = if learnt.paused {
         children.live
     } else {
-        let applied = apply::apply(ctx, &live.owner, &wanted, children.live).await?;
+        let applied =
+            apply::apply(ctx, &live.owner, &wanted, children.live, live.status.initialized).await?;
         learnt.awaited = applied.awaited;
         applied.live
     };
     let sets = dereference::stateful_sets(&applied, &live.owner)?;
+    learn_policy(learnt, live, &sets);
     let pods = dereference::pods_of(&sets, children.pods);
     let volumes = dereference::volumes(ctx, &live.owner, &pods).await?;
+    learnt.troubles = status::troubles(&pods);
     let (master, known) = formatting::settle(ctx, live, &valid, &pods, &volumes).await?;
     let stalled = master.is_stalled();
     learnt.master = Some(master);
@@ -96,12 +102,24 @@ async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) ->
     }
 }
 
-fn learn_manifest(learnt: &mut Learnt, cluster: &GfsCluster, valid: &ValidatedCluster) {
+/// Reads and checks the manifest.
+fn learn_manifest(
+    ctx: &Context,
+    live: &LiveCluster,
+    learnt: &mut Learnt,
+) -> Result<ValidatedCluster> {
+    let cluster = live.decode().map_err(|error| Error::Spec(vec![unreadable(&error)]))?;
+    let valid = validate(&cluster, &ctx.defaults).map_err(Error::Spec)?;
     learnt.spec_is_valid = true;
     learnt.factor = cluster.spec.replication.factor;
     learnt.chunk_bytes_wanted = cluster.spec.chunk_size.parse::<ByteSize>().ok();
     learnt.image = Some(valid.image().to_owned());
     learnt.selector = Some(valid.chunkserver_selector_text());
+    Ok(valid)
+}
+
+fn learn_policy(learnt: &mut Learnt, live: &LiveCluster, sets: &[StatefulSet]) {
+    learnt.deletion_policy = retention::effective(sets, live.status.deletion_policy);
 }
 
 fn unreadable(error: &serde_json::Error) -> Problem {

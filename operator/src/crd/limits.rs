@@ -12,5 +12,11 @@ pub(crate) const DOMAIN_NAME_CHARACTERS_MAX: usize = 15;
 pub(crate) const PULL_SECRETS_MAX: usize = 8;
 /// Characters of the name of an object of Kubernetes.
 pub(crate) const OBJECT_NAME_CHARACTERS_MAX: usize = 253;
+/// Bytes of the smallest volume: what a master keeps free for its next log segments and checkpoints.
+pub(crate) const VOLUME_BYTES_MIN: u64 = gfs_types::limits::MASTER_RESERVE_BYTES;
+/// Bytes of the largest volume: quantities of Kubernetes end at eight times that.
+pub(crate) const VOLUME_BYTES_MAX: u64 = 1 << 60;
+/// What a container may ask for. Others belong to devices, of which no server knows.
+pub(crate) const RESOURCES: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
 /// Largest weight of a domain.
 pub(crate) const WEIGHT_MAX: i32 = 100;

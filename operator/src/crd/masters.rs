@@ -42,6 +42,7 @@ impl Default for MastersSpec {
 /// Settings of a master.
 #[derive(Debug, Clone, PartialEq, Eq, Default, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::heartbeat_fits_lease())]
 pub struct MasterSettings {
     /// How long a chunk's primary holds its lease, as 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -34,7 +34,7 @@ pub use status::{ChunkserversStatus, GfsClusterStatus, MastersStatus};
 
 /// What must stand in `spec.deletionConfirmation` beside `deletionPolicy: Delete`.
 pub const DELETION_CONFIRMATION: &str = "yes-delete-data";
-/// With the value `true` no child of the cluster is written; the status still is.
+/// With it, unless it is `false`, no child of the cluster is written; the status still is.
 pub const PAUSED_ANNOTATION: &str = "gfs.rs/paused";
 
 /// A Google File System: a master, chunkservers, and what they need.
@@ -72,6 +72,7 @@ pub const PAUSED_ANNOTATION: &str = "gfs.rs/paused";
         type_ = "integer",
         json_path = ".status.chunkservers.readyReplicas"
     ),
+    printcolumn(name = "Wanted", type_ = "integer", json_path = ".spec.chunkservers.replicas"),
     printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = "1"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = rules::name_is_short(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{rules, schema};
 
 /// A volume of each pod.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
     /// How large, as 100Gi.
@@ -20,6 +20,7 @@ pub struct Storage {
     /// The storage class; the default one of the Kubernetes cluster when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name())]
     pub storage_class_name: Option<String>,
 }
 
@@ -44,7 +45,7 @@ pub struct Resources {
 }
 
 /// On which nodes pods may run.
-#[derive(Debug, Clone, PartialEq, Default, JsonSchema, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scheduling {
     /// Labels that a node must have.
@@ -58,6 +59,7 @@ pub struct Scheduling {
     /// The priority class of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name())]
     pub priority_class_name: Option<String>,
 }
 
@@ -68,6 +70,7 @@ pub struct Scheduling {
 pub struct Image {
     /// Registry and repository, as registry.example/gfs.
     #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = rules::image_repository())]
     pub repository: String,
     /// The tag, as 0.1.0.
     #[serde(default, skip_serializing_if = "Option::is_none")]

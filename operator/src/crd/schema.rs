@@ -2,7 +2,7 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::limits;
+use super::{limits, rules};
 
 const LABELS_MAX: u32 = 16;
 const LABEL_VALUE_CHARACTERS_MAX: u32 = 63;
@@ -14,6 +14,7 @@ pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": LABELS_MAX,
         "additionalProperties": { "type": "string", "maxLength": LABEL_VALUE_CHARACTERS_MAX },
+        "x-kubernetes-validations": [rules::labels()],
     })
 }
 
@@ -25,8 +26,11 @@ pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": {
             "anyOf": [{ "type": "integer" }, { "type": "string" }],
             "maxLength": 32,
+            "minimum": 0,
+            "pattern": rules::AMOUNT,
             "x-kubernetes-int-or-string": true,
         },
+        "x-kubernetes-validations": [rules::resource_names()],
     })
 }
 
@@ -45,6 +49,7 @@ pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
                 "effect": { "type": "string", "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"] },
                 "tolerationSeconds": { "type": "integer", "format": "int64" },
             },
+            "x-kubernetes-validations": rules::toleration(),
         },
     })
 }
@@ -96,6 +101,7 @@ pub(super) fn label_selector(generator: &mut SchemaGenerator) -> Schema {
                             "items": { "type": "string", "maxLength": LABEL_VALUE_CHARACTERS_MAX },
                         },
                     },
+                    "x-kubernetes-validations": rules::selector_expression(),
                 },
             },
         },

@@ -140,6 +140,14 @@ fn refusals(object: &Value, old: Option<&Value>) -> Vec<String> {
     }
 }
 
+/// Where `spec` is refused by a rule, in the order of the fields.
+fn refused_fields(spec: &Value) -> Vec<String> {
+    match Validator::new().validate(&schema(), &object(spec.clone()), None) {
+        Ok(()) => Vec::new(),
+        Err(errors) => errors.into_vec().into_iter().map(|error| error.field_path).collect(),
+    }
+}
+
 /// The one refusal of a new `spec`.
 fn refused(spec: Value) -> String {
     let mut refusals = refusals(&object(spec), None);
@@ -198,7 +206,7 @@ fn an_image_has_a_tag_or_a_digest() {
 
 #[test]
 fn values_have_their_units() {
-    for lease in ["10s", "500ms", "3d"] {
+    for lease in ["10s", "1500ms", "3d"] {
         taken(json!({"masters": {"config": {"lease": lease}}}));
     }
     for lease in ["10", "1.5s", "s", "10 s", "10S", ""] {
@@ -216,7 +224,20 @@ fn values_have_their_units() {
     let text = refused(json!({"chunkservers": {"config": {"reserve": "x"}}}));
     assert!(text.contains("spec.chunkservers.config.reserve"), "{text}");
     taken(json!({"masters": {"storage": {"size": "1.5Ti"}}}));
-    for size in ["0", "10GiB", "-1Gi", "x"] {
+    for size in [
+        "0",
+        "10",
+        "10GiB",
+        "-1Gi",
+        "+10Gi",
+        "1m",
+        "1e12",
+        "100Ei",
+        "1000000000000000000Gi",
+        "255Mi",
+        "x",
+        "",
+    ] {
         let text = refused(json!({"masters": {"storage": {"size": size}}}));
         assert!(text.contains("spec.masters.storage.size"), "{size}: {text}");
         let text = refused(json!({"chunkservers": {"storage": {"size": size}}}));
@@ -250,6 +271,202 @@ fn what_could_not_be_mended_later_is_refused_at_once() {
         assert!(text.starts_with("spec.chunkservers.storage.size: must be above"), "{text}");
         assert!(text.contains("1GiB when it is left out"), "{text}");
     }
+}
+
+/// Each of these stopped a cluster behind its acceptance once, or could never be mended again.
+#[test]
+fn what_kubernetes_would_refuse_later_is_refused_with_its_field() {
+    let masters = |part: Value| json!({"masters": part});
+    let scheduling = |part: Value| json!({"masters": {"scheduling": part}});
+    let tolerates = |one: Value| scheduling(json!({"tolerations": [{"operator": "Exists"}, one]}));
+    let clients = |one: Value| json!({"networkPolicy": {"clientNamespaceSelector": {"matchExpressions": [one]}}});
+    let domain = |selector: Value| json!({"chunkservers": {"domains": [{"name": "a", "nodeSelector": selector}]}});
+    let long = "a".repeat(64);
+    let table = [
+        (json!({"image": {"repository": "x/gfs:0.1.0", "tag": "0.1.0"}}), "spec.image.repository"),
+        (json!({"image": {"repository": "Registry/GFS", "tag": "0.1.0"}}), "spec.image.repository"),
+        (
+            tolerates(json!({"key": "k", "operator": "Exists", "value": "v"})),
+            "spec.masters.scheduling.tolerations[1].value",
+        ),
+        (
+            tolerates(json!({"key": "k", "value": "not ok!"})),
+            "spec.masters.scheduling.tolerations[1].value",
+        ),
+        (
+            tolerates(json!({"key": "bad key", "operator": "Exists"})),
+            "spec.masters.scheduling.tolerations[1].key",
+        ),
+        (tolerates(json!({"value": "v"})), "spec.masters.scheduling.tolerations[1].key"),
+        (
+            tolerates(json!({"key": "k", "effect": "NoSchedule", "tolerationSeconds": 1})),
+            "spec.masters.scheduling.tolerations[1].tolerationSeconds",
+        ),
+        (
+            masters(json!({"resources": {"requests": {"foo": 1}}})),
+            "spec.masters.resources.requests",
+        ),
+        (
+            masters(json!({"resources": {"limits": {"example.org/foo": "1"}}})),
+            "spec.masters.resources.limits",
+        ),
+        (
+            clients(json!({"key": "k", "operator": "In"})),
+            "spec.networkPolicy.clientNamespaceSelector.matchExpressions[0].values",
+        ),
+        (
+            clients(json!({"key": "k", "operator": "NotIn", "values": []})),
+            "spec.networkPolicy.clientNamespaceSelector.matchExpressions[0].values",
+        ),
+        (
+            clients(json!({"key": "k", "operator": "Exists", "values": ["v"]})),
+            "spec.networkPolicy.clientNamespaceSelector.matchExpressions[0].values",
+        ),
+        (
+            clients(json!({"key": "k", "operator": "In", "values": ["a b"]})),
+            "spec.networkPolicy.clientNamespaceSelector.matchExpressions[0].values",
+        ),
+        (
+            clients(json!({"key": "bad key", "operator": "Exists"})),
+            "spec.networkPolicy.clientNamespaceSelector.matchExpressions[0].key",
+        ),
+        (
+            json!({"networkPolicy": {"clientNamespaceSelector": {"matchLabels": {"k": "a b"}}}}),
+            "spec.networkPolicy.clientNamespaceSelector.matchLabels",
+        ),
+        (
+            scheduling(json!({"priorityClassName": "Bad_Name"})),
+            "spec.masters.scheduling.priorityClassName",
+        ),
+        (
+            scheduling(json!({"nodeSelector": {"zone": "a b"}})),
+            "spec.masters.scheduling.nodeSelector",
+        ),
+        (
+            masters(json!({"storage": {"size": "1Gi", "storageClassName": "Not A Class"}})),
+            "spec.masters.storage.storageClassName",
+        ),
+        (masters(json!({"storage": {"size": "10"}})), "spec.masters.storage.size"),
+        (
+            masters(json!({"config": {"lease": "1s", "heartbeat": "2s"}})),
+            "spec.masters.config.heartbeat",
+        ),
+        (masters(json!({"config": {"lease": "999ms"}})), "spec.masters.config.heartbeat"),
+        (masters(json!({"config": {"heartbeat": "1m"}})), "spec.masters.config.heartbeat"),
+        (domain(json!({"zone": "not ok!"})), "spec.chunkservers.domains[0].nodeSelector"),
+        (domain(json!({"bad key": "a"})), "spec.chunkservers.domains[0].nodeSelector"),
+        (domain(json!({(long): "a"})), "spec.chunkservers.domains[0].nodeSelector"),
+    ];
+    for (spec, field) in table {
+        assert_eq!(refused_fields(&spec), [field], "{spec}");
+        let cluster = crate::testing::manifest(&spec.to_string());
+        let problems = crate::validate::validate(&cluster, &crate::testing::defaults());
+        let fields: Vec<_> =
+            problems.expect_err("as wrong").into_iter().map(|it| it.field).collect();
+        // There it knows the name of the domain, and which label it is.
+        let field = field.replace("[0].nodeSelector", "[a].nodeSelector");
+        assert!(fields.len() == 1 && fields[0].starts_with(&field), "{spec}: {fields:?}");
+    }
+}
+
+#[test]
+fn what_kubernetes_takes_is_taken() {
+    for spec in [
+        json!({"image": {"repository": "registry.example:5000/team/gfs", "tag": "0.1.0"}}),
+        json!({"image": {"repository": "localhost/gfs", "tag": "0.1.0"}}),
+        json!({"image": {"repository": "[::1]:5000/gfs", "tag": "0.1.0"}}),
+        json!({"masters": {"scheduling": {
+            "nodeSelector": {"topology.kubernetes.io/zone": "a", "x": "", "A_b.c": "D-e_f.G"},
+            "tolerations": [
+                {"operator": "Exists"},
+                {"key": "example.org/dedicated", "value": "gfs", "effect": "NoSchedule"},
+                {"key": "k", "operator": "Equal", "value": ""},
+                {"key": "k", "operator": "Exists", "value": "", "effect": "NoExecute", "tolerationSeconds": 60},
+            ],
+            "priorityClassName": "system-cluster-critical",
+        }}}),
+        json!({"masters": {"resources": {"requests": {"cpu": 1, "memory": "1Gi", "ephemeral-storage": "1M"}}}}),
+        json!({"masters": {"storage": {"size": "256Mi", "storageClassName": "a.b-c"}}}),
+        json!({"masters": {"storage": {"size": "1Ei"}}}),
+        json!({"masters": {"config": {"lease": "1s", "heartbeat": "500ms"}}}),
+        json!({"masters": {"config": {"lease": "10m", "heartbeat": "5m"}}}),
+        json!({"networkPolicy": {"clientNamespaceSelector": {}}}),
+        json!({"networkPolicy": {"clientNamespaceSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [
+            {"key": "k", "operator": "In", "values": ["v", ""]},
+            {"key": "example.org/k", "operator": "DoesNotExist"},
+            {"key": "k", "operator": "Exists", "values": []},
+        ]}}}),
+    ] {
+        assert_eq!(refused_fields(&spec), [""; 0], "{spec}");
+        crate::testing::validated(&spec.to_string());
+    }
+}
+
+/// A text that only `validate` refused could not be mended where a field is fixed; nor may it refuse less, for its own sake.
+mod agreement {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn agree(field: &str, spec: &Value) -> Result<(), TestCaseError> {
+        let by_rule = refused_fields(spec).iter().any(|path| path.starts_with(field));
+        let cluster = crate::testing::manifest(&spec.to_string());
+        let checked = crate::validate::validate(&cluster, &crate::testing::defaults());
+        let problems = checked.err().unwrap_or_default();
+        let by_hand = problems.iter().any(|it| it.field.starts_with(field));
+        prop_assert_eq!(by_rule, by_hand, "{} {}: {:?}", field, spec, problems);
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn on_sizes_of_volumes(size in "[+-]?[0-9]{0,5}([.][0-9]{0,4})?(k|K|m|u|n|e|[KMGTPE]i?|e[0-9]{1,2})?") {
+            agree("spec.masters.storage.size", &json!({"masters": {"storage": {"size": size}}}))?;
+        }
+
+        #[test]
+        fn on_names_of_classes(name in "[a-zA0._-]{1,6}") {
+            let storage = json!({"size": "1Gi", "storageClassName": name});
+            agree("spec.masters.storage.storageClassName", &json!({"masters": {"storage": storage}}))?;
+        }
+
+        #[test]
+        fn on_labels_of_nodes(key in "[a-zA0._/-]{0,6}", value in "[a-zA0._/-]{0,4}") {
+            let domain = json!({"name": "a", "nodeSelector": {(key): value}});
+            agree("spec.chunkservers.domains", &json!({"chunkservers": {"domains": [domain]}}))?;
+        }
+
+        #[test]
+        fn on_repositories(repository in "[aA0._/:-]{1,8}") {
+            agree("spec.image.repository", &json!({"image": {"repository": repository, "tag": "t"}}))?;
+        }
+    }
+}
+
+/// Patterns are the schema's own: `kube-cel` looks at rules only, so it is asked as by one.
+#[test]
+fn amounts_are_quantities() {
+    let schema = schema();
+    let masters = &schema["properties"]["spec"]["properties"]["masters"]["properties"];
+    let amount = &masters["resources"]["properties"]["requests"]["additionalProperties"];
+    let pattern = amount["pattern"].as_str().unwrap();
+    let rule = json!([{"rule": format!("self.matches('{pattern}')")}]);
+    let text = json!({"type": "string", "x-kubernetes-validations": rule});
+    let is_taken = |value: &str| Validator::new().validate(&text, &json!(value), None).is_ok();
+    for value in ["1", "0.5", ".5", "2.", "500m", "1Gi", "1e3", "1E-3", "1E", "100k"] {
+        assert!(
+            is_taken(value) && crate::validate::quantity::thousandths(value).is_some(),
+            "{value}"
+        );
+    }
+    for value in ["lots", "", ".", "-1", "+1", "1 Gi", "1GiB", "1,5", "1.2.3", "1K", "e3"] {
+        assert!(
+            !is_taken(value) && crate::validate::quantity::thousandths(value).is_none(),
+            "{value}"
+        );
+    }
+    assert_eq!(amount["minimum"], json!(0.0), "a number is no text");
 }
 
 #[test]
@@ -336,7 +553,7 @@ fn it_can_be_scaled_and_shown() {
     assert_eq!(scale.label_selector_path.as_deref(), Some(".status.chunkservers.selector"));
     let columns = version.additional_printer_columns.iter().flatten();
     let names: Vec<_> = columns.map(|column| column.name.as_str()).collect();
-    assert_eq!(names, ["Ready", "Reason", "Primary", "Chunkservers", "Image", "Age"]);
+    assert_eq!(names, ["Ready", "Reason", "Primary", "Chunkservers", "Wanted", "Image", "Age"]);
     let conditions = &schema()["properties"]["status"]["properties"]["conditions"];
     assert_eq!(conditions["x-kubernetes-list-map-keys"], json!(["type"]));
 }

@@ -35,9 +35,9 @@ pub async fn settle(
 ) -> Result<(MasterView, Known)> {
     let name = format!("{}-0", cluster.master_name());
     let Some(pod) = pods.iter().find(|pod| pod.name_any() == name) else {
-        return Ok((MasterView::NoPod, None));
+        return Ok((MasterView::NoPod(name), None));
     };
-    let Some(address) = address(pod) else { return Ok((MasterView::NoPod, None)) };
+    let Some(address) = address(pod) else { return Ok((MasterView::NoPod(name), None)) };
     let line = match ctx.masters.dial(&address).await {
         Ok(line) => line,
         Err(error) => return Ok((MasterView::Silent(error), None)),

@@ -41,6 +41,6 @@ pub async fn restart(ctx: &Context, owner: &Owner, pod: &PodView) -> Result<()> 
         uid: Some(pod.uid.clone()),
         ..ObjectReference::default()
     };
-    ctx.events.tell_of_pod(&owner.reference(), Reason::PodRestarted, reference, &note).await;
+    ctx.events.tell_of(&owner.reference(), Some(reference), Reason::PodRestarted, &note).await;
     Ok(())
 }

@@ -5,8 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::{Type, Verdict, find};
+use super::trouble::Troubles;
 use super::{chunks, stall};
-use crate::crd::{ChunkserversStatus, GfsClusterStatus, MastersStatus};
+use crate::crd::{ChunkserversStatus, DeletionPolicy, GfsClusterStatus, MastersStatus};
 use crate::error::{Category, Error};
 use crate::formatting::Step;
 use crate::master::{MasterError, Member};
@@ -35,6 +36,10 @@ pub struct Learnt {
     pub chunk_bytes: Option<ByteSize>,
     /// Claims of this cluster's name that no pod uses.
     pub unused_claims: Vec<String>,
+    /// What Kubernetes says of pods that do not come up.
+    pub troubles: Troubles,
+    /// What becomes of the volumes if the cluster is deleted now.
+    pub deletion_policy: Option<DeletionPolicy>,
     /// What is waited for, if it is nothing of the above.
     pub awaited: Option<String>,
 }
@@ -42,8 +47,8 @@ pub struct Learnt {
 /// What was seen of the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MasterView {
-    /// Its pod does not run.
-    NoPod,
+    /// This pod of its does not run.
+    NoPod(String),
     /// It does not answer.
     Silent(MasterError),
     /// It answers, and this was to be done about it.
@@ -109,7 +114,7 @@ impl MasterView {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self, troubles: &Troubles) -> Verdict {
         if let Some(stall) = self.stall() {
             return Verdict { status: Some(false), ..stall };
         }
@@ -118,7 +123,7 @@ impl MasterView {
             return Verdict::new(true, "Serving", message);
         }
         match self {
-            Self::NoPod => Verdict::new(false, "NoPod", "the master's pod does not run"),
+            Self::NoPod(pod) => Verdict::new(false, "NoPod", no_pod(pod, troubles)),
             Self::Silent(error) => Verdict::new(false, "Unreachable", error.to_string()),
             Self::Answered { pod, member: None, step: Step::Wait, .. } => {
                 Verdict::new(false, "Starting", format!("{pod} starts"))
@@ -140,6 +145,25 @@ impl MasterView {
     }
 }
 
+fn no_pod(pod: &str, troubles: &Troubles) -> String {
+    let set = pod.rsplit_once('-').map_or(pod, |(set, _)| set);
+    troubles.get(pod).map_or_else(
+        || {
+            format!(
+                "the master's pod {pod} does not run, or is not there yet; if that lasts, see kubectl describe statefulset {set}"
+            )
+        },
+        |trouble| format!("the master's pod {pod} does not run: {trouble}"),
+    )
+}
+
+/// What is waited for: the first pod of `role` that has something in its way, as the end of a sentence.
+fn waited_for(pods: &Observed, role: Option<Role>, troubles: &Troubles) -> String {
+    let mut pods = pods.pods.iter().filter(|pod| role.is_none_or(|role| pod.role == role));
+    let first = pods.find_map(|pod| Some((&pod.name, troubles.get(&pod.name)?)));
+    first.map_or_else(String::new, |(pod, trouble)| format!("; {pod} does not run: {trouble}"))
+}
+
 /// The status of a cluster, given the one before.
 #[must_use]
 pub fn compute(
@@ -154,6 +178,7 @@ pub fn compute(
     if learnt.image.is_some() {
         status.image.clone_from(&learnt.image);
     }
+    status.deletion_policy = learnt.deletion_policy.or(status.deletion_policy);
     if let Some(pods) = &learnt.pods {
         status.masters = Some(masters(learnt, pods));
         status.chunkservers = Some(chunkservers(before, learnt, pods));
@@ -204,11 +229,14 @@ impl Verdicts {
     fn of(before: &GfsClusterStatus, learnt: &Learnt, error: Option<&Error>) -> Self {
         let kept = |type_| kept(&before.conditions, type_);
         let master = learnt.master.as_ref();
-        let primary = master.map_or_else(|| kept(Type::PrimaryAvailable), MasterView::verdict);
+        let primary = master.map_or_else(
+            || kept(Type::PrimaryAvailable),
+            |master| master.verdict(&learnt.troubles),
+        );
         let pods = learnt.pods.as_ref();
         let chunkservers = pods.map_or_else(
             || kept(Type::ChunkserversAvailable),
-            |pods| chunkservers_verdict(pods, learnt.factor),
+            |pods| chunkservers_verdict(pods, learnt),
         );
         let chunks =
             pods.map_or_else(|| kept(Type::ChunksAvailable), |pods| chunks::verdict(pods, learnt));
@@ -297,10 +325,13 @@ fn spec_verdict(learnt: &Learnt, error: Option<&Error>) -> Option<Verdict> {
     }
 }
 
-fn chunkservers_verdict(pods: &Observed, factor: i32) -> Verdict {
+fn chunkservers_verdict(pods: &Observed, learnt: &Learnt) -> Verdict {
     let (ready, wanted) = (count(pods, Role::Chunkserver, true), pods.chunkservers_wanted);
-    let message =
-        format!("{ready} of {wanted} chunkservers are ready; a chunk has {factor} replicas");
+    let (factor, role) = (learnt.factor, Some(Role::Chunkserver));
+    let waited_for = waited_for(pods, role, &learnt.troubles);
+    let message = format!(
+        "{ready} of {wanted} chunkservers are ready; a chunk has {factor} replicas{waited_for}"
+    );
     if ready < factor {
         Verdict::new(false, "TooFew", message)
     } else if usize::try_from(ready).is_ok_and(|ready| ready < wanted) {
@@ -350,7 +381,8 @@ fn reconciling(learnt: &Learnt, error: Option<&Error>, ready: &Verdict, stalled:
             false => "pods are restarted one after the other",
             true => "the next chunkserver is restarted when all chunks have their replicas again",
         };
-        return Verdict::new(true, "RollingOut", how);
+        let waited_for = waited_for(pods, None, &learnt.troubles);
+        return Verdict::new(true, "RollingOut", format!("{how}{waited_for}"));
     }
     if ready.status != Some(true) {
         return Verdict { status: Some(true), ..ready.clone() };
@@ -366,7 +398,7 @@ fn paused(paused: bool) -> Verdict {
         Verdict::new(
             true,
             "Annotation",
-            "the annotation gfs.rs/paused is true: no child is written",
+            "the annotation gfs.rs/paused is there and not false: no child is written",
         )
     } else {
         Verdict::new(false, "NotPaused", "children are written as the manifest says")

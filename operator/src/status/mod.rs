@@ -4,8 +4,10 @@ mod chunks;
 mod compute;
 mod conditions;
 mod stall;
+mod trouble;
 mod write;
 
 pub use compute::{Learnt, MasterView, compute};
 pub use conditions::{Type, find, is_true};
+pub use trouble::{Troubles, troubles};
 pub use write::{LiveCluster, remember, write};

@@ -48,6 +48,12 @@ impl LiveCluster {
         serde_json::from_value(object)
     }
 
+    /// Its manifest, readable or not.
+    #[must_use]
+    pub fn spec(&self) -> &Value {
+        &self.object.data["spec"]
+    }
+
     /// Whether it is being deleted.
     #[must_use]
     pub fn is_ending(&self) -> bool {
@@ -66,10 +72,10 @@ impl LiveCluster {
         self.object.metadata.generation
     }
 
-    /// Whether `annotation` is `true`.
+    /// Whether `annotation` is there and not `false`: who writes `True` or `yes` means it as well.
     #[must_use]
     pub fn says(&self, annotation: &str) -> bool {
-        self.object.annotations().get(annotation).is_some_and(|value| value == "true")
+        self.object.annotations().get(annotation).is_some_and(|value| value != "false")
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) fn validate(
         master: master(masters, &wide, &mut problems),
         chunkserver: chunkserver(chunkservers, masters_address, &mut problems),
         domains: domains::validate(chunkservers, &mut problems),
-        network_policy: network_policy_of(network_policy, defaults),
+        network_policy: network_policy_of(network_policy, defaults, &mut problems),
         deletion_policy: *deletion_policy,
         name,
         namespace,
@@ -229,8 +229,12 @@ fn chunkserver(
 fn network_policy_of(
     policy: &NetworkPolicySpec,
     defaults: &Defaults,
+    problems: &mut Problems,
 ) -> Option<ValidatedNetworkPolicy> {
     let NetworkPolicySpec { enabled, client_namespace_selector } = policy;
+    if let Some(selector) = client_namespace_selector {
+        parts::label_selector("spec.networkPolicy.clientNamespaceSelector", selector, problems);
+    }
     enabled.then(|| ValidatedNetworkPolicy {
         client_namespace_selector: client_namespace_selector.clone(),
         operator_namespace: defaults.operator_namespace.clone(),

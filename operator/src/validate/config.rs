@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use crc_fast::CrcAlgorithm;
-use gfs_types::ByteSize;
 use gfs_types::config::{self, ChunkserverConfig, ConfigError, ListenConfig, MasterConfig};
+use gfs_types::{ByteSize, DurationMs};
 use serde::Serialize;
 
 use super::problem::Problems;
@@ -128,6 +128,12 @@ fn plain_chunkserver(masters: String) -> ChunkserverConfig {
 /// What a chunkserver keeps free that is not told otherwise.
 pub(crate) fn plain_reserve() -> ByteSize {
     plain_chunkserver(String::new()).reserve
+}
+
+/// The lease and the heartbeat of a master that is not told otherwise.
+pub(crate) fn plain_lease_and_heartbeat() -> (DurationMs, DurationMs) {
+    let plain = plain_master();
+    (plain.lease, plain.heartbeat)
 }
 
 fn listening(port: u16, http_port: u16) -> ListenConfig {

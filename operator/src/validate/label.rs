@@ -5,13 +5,26 @@ const SUBDOMAIN_CHARACTERS_MAX: usize = 253;
 
 /// Whether it is a DNS label: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, at most 63 characters.
 pub(super) fn is_dns_label(text: &str) -> bool {
-    let inside = |b: u8| b == b'-' || b.is_ascii_lowercase() || b.is_ascii_digit();
-    text.len() <= LABEL_CHARACTERS_MAX && text.bytes().all(inside) && has_ends(text, |b| b != b'-')
+    text.len() <= LABEL_CHARACTERS_MAX && is_word(text) && !has_capitals(text)
 }
 
-/// Whether it can be the name of most objects: DNS labels with dots between.
+/// Whether it can be the name of most objects: words with dots between. Kubernetes does not count the characters of each.
 pub(super) fn is_subdomain(text: &str) -> bool {
-    text.len() <= SUBDOMAIN_CHARACTERS_MAX && text.split('.').all(is_dns_label)
+    text.len() <= SUBDOMAIN_CHARACTERS_MAX && is_host(text) && !has_capitals(text)
+}
+
+/// Whether it can be the name of a host, in which capitals mean nothing.
+pub(super) fn is_host(text: &str) -> bool {
+    text.split('.').all(is_word)
+}
+
+fn is_word(text: &str) -> bool {
+    let inside = |b: u8| b == b'-' || b.is_ascii_alphanumeric();
+    text.bytes().all(inside) && has_ends(text, |b| b != b'-')
+}
+
+fn has_capitals(text: &str) -> bool {
+    text.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 /// Whether it can be the key of a label: `gfs.rs/domain`, `zone`.
@@ -51,7 +64,14 @@ mod tests {
         for name in ["", "-a", "a-", "A", "a_b", "a.b", &"a".repeat(64)] {
             assert!(!is_dns_label(name), "{name}");
         }
-        assert!(is_subdomain("a.b") && !is_subdomain("a..b") && !is_subdomain(""));
+        assert!(
+            is_subdomain("a.b")
+                && !is_subdomain("a..b")
+                && !is_subdomain("")
+                && !is_subdomain("a.B")
+        );
+        assert!(is_subdomain(&"a".repeat(253)) && !is_subdomain(&"a".repeat(254)));
+        assert!(is_host("A.b") && !is_host("a_b") && !is_host("a."));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::crd::{GfsCluster, PullPolicy};
 pub use cluster::{ValidatedCluster, ValidatedNetworkPolicy, ValidatedServer};
 pub use component::Component;
 pub use config::RenderedConfig;
-pub(crate) use config::plain_reserve;
+pub(crate) use config::{plain_lease_and_heartbeat, plain_reserve};
 pub use domains::ValidatedDomain;
 pub use image::ValidatedImage;
 pub use names::{DOMAIN_LABEL, GROUP_LABEL};

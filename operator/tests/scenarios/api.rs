@@ -105,6 +105,7 @@ impl Asked {
             "LIST" => (200, self.list(state)),
             "GET" => state.objects.get(&key).map_or_else(missing, |it| (200, it.body.clone())),
             "APPLY" => self.apply(state, &key),
+            "PATCH" => self.patch(state, &key),
             "PUT" => self.replace_status(state, &key),
             "DELETE" => self.delete(state, &key),
             other => panic!("the operator sends no {other} to {key:?}"),
@@ -144,6 +145,23 @@ impl Asked {
         let stored: &mut Stored = state.objects.get_mut(key).unwrap();
         stored.applied.insert(manager, self.body.clone());
         (200, stored.body.clone())
+    }
+
+    /// A merge patch.
+    fn patch(&self, state: &mut State, key: &Key) -> (u16, Value) {
+        assert!(self.query["fieldManager"].as_str().unwrap().starts_with("gfs-operator"));
+        let Some(stored) = state.objects.get(key) else { return missing() };
+        if self.body["metadata"]["uid"] != stored.body["metadata"]["uid"] {
+            return (422, status(422, "Invalid"));
+        }
+        state.change(&key.0, &key.1, |body| {
+            let spec = body["spec"].clone();
+            merge(body, &self.body);
+            if body["spec"] != spec {
+                bump(body);
+            }
+        });
+        (200, state.objects[key].body.clone())
     }
 
     fn replace_status(&self, state: &mut State, key: &Key) -> (u16, Value) {

@@ -107,6 +107,7 @@ async fn a_field_of_ours_that_someone_changed_is_changed_back_and_nothing_else()
     assert!(writes.contains(&"APPLY configmaps prod-client".to_owned()), "{writes:?}");
     assert!(writes.contains(&"APPLY statefulsets prod-chunk-default".to_owned()), "{writes:?}");
     assert_eq!(writes.iter().filter(|write| write.starts_with("APPLY")).count(), 2, "{writes:?}");
+    assert_eq!(world.state().events, ["ChildCreated", "PutBack"]);
     let set = world.get("statefulsets", "prod-chunk-default");
     assert_eq!(set["spec"]["replicas"], 3);
     assert_eq!(set["metadata"]["labels"]["theirs"], "kept");
@@ -138,6 +139,22 @@ async fn what_is_not_built_any_more_is_deleted_as_it_was_seen() {
     assert_eq!(world.state().all("networkpolicies").count(), 0);
 }
 
+/// No manifest can stop asking for one, and the operator has no right to delete them.
+#[tokio::test]
+async fn what_an_older_operator_built_stays_unless_it_is_a_network_policy() {
+    let (world, ctx) = installed(json!({})).await;
+    for (plural, name) in
+        [("configmaps", "prod-client"), ("services", "prod-masters"), ("networkpolicies", "prod")]
+    {
+        let mut body = world.get(plural, name);
+        body["metadata"]["name"] = json!("prod-old");
+        world.state().put(plural, "prod-old", body);
+    }
+    assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::Ready);
+    let writes = world.take_writes();
+    assert_eq!(writes, ["DELETE networkpolicies prod-old", "POST events ChildDeleted"]);
+}
+
 #[tokio::test]
 async fn a_paused_cluster_is_read_and_told_of_and_no_child_is_written() {
     let (world, ctx) = installed(json!({})).await;
@@ -150,8 +167,13 @@ async fn a_paused_cluster_is_read_and_told_of_and_no_child_is_written() {
     assert_eq!(world.take_writes(), ["PUT gfsclusters prod status"]);
     assert_eq!(world.condition("Paused").0, "True");
     assert_eq!(world.condition("Reconciling"), ("False".to_owned(), "Paused".to_owned()));
-    one_pass(&ctx).await.unwrap();
-    assert!(world.take_writes().is_empty());
+    // Whatever the word for it is.
+    for word in ["True", "yes", "1", ""] {
+        let annotations = json!({"gfs.rs/paused": word});
+        world.edit(|cluster| cluster["metadata"]["annotations"] = annotations);
+        one_pass(&ctx).await.unwrap();
+        assert!(world.take_writes().is_empty(), "{word}");
+    }
     world.edit(|cluster| cluster["metadata"]["annotations"] = json!({}));
     until_ready(&world, &ctx).await;
     assert_eq!(world.condition("Paused").0, "False");

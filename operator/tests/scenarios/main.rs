@@ -11,6 +11,7 @@ mod converge;
 mod crash;
 mod master;
 mod refuse;
+mod retention;
 mod roll;
 mod volumes;
 

@@ -75,6 +75,23 @@ async fn a_retained_volume_of_an_earlier_cluster_is_adopted() {
 }
 
 #[tokio::test]
+async fn a_master_that_does_not_come_up_says_why() {
+    let world = World::with(json!({}));
+    let ctx = operator(&world);
+    one_pass(&ctx).await.unwrap();
+    let message = world.message("PrimaryAvailable");
+    assert!(message.contains("kubectl describe statefulset prod-master"), "{message}");
+    world.turn();
+    world.hold_up(MASTER, "ImagePullBackOff", "no such image");
+    one_pass(&ctx).await.unwrap();
+    for type_ in ["PrimaryAvailable", "Ready", "Reconciling"] {
+        let message = world.message(type_);
+        let why = "the master's pod prod-master-0 does not run: ImagePullBackOff: no such image";
+        assert_eq!(message, why, "{type_}");
+    }
+}
+
+#[tokio::test]
 async fn a_volume_of_another_cluster_is_told_of() {
     let (world, ctx) = installed(json!({})).await;
     world.state().volumes.insert(MASTER.to_owned(), ClusterUid(42));

@@ -72,7 +72,7 @@ async fn orphans_are_taken_up_and_children_of_an_older_object_are_left_to_go() {
     };
     service(|service| drop(service["metadata"].as_object_mut().unwrap().remove("ownerReferences")));
     one_pass(&ctx).await.unwrap();
-    assert_eq!(world.take_writes(), ["APPLY services prod-masters"]);
+    assert_eq!(world.take_writes(), ["APPLY services prod-masters", "POST events PutBack"]);
     service(|service| service["metadata"]["ownerReferences"][0]["uid"] = json!("an older one"));
     assert_eq!(one_pass(&ctx).await.unwrap(), Outlook::OnTheWay);
     assert_eq!(world.take_writes(), ["PUT gfsclusters prod status"]);
@@ -141,8 +141,8 @@ async fn a_live_set_of_chunkservers_is_never_made_smaller() {
 async fn a_refusal_that_could_not_be_told_is_told_by_the_next_pass() {
     let world = World::with(json!({"replication": {"factor": 5}}));
     let ctx = operator(&world);
-    // Behind the only read.
-    world.state().hang_at = Some(3);
+    // Behind the reads: of the cluster, of six kinds of children, and of pods.
+    world.state().hang_at = Some(17);
     let passing = one_pass(&ctx);
     tokio::pin!(passing);
     tokio::select! {

@@ -146,6 +146,24 @@ async fn the_next_chunkserver_waits_for_the_replicas_of_the_last() {
 }
 
 #[tokio::test]
+async fn a_rollout_that_hangs_says_at_which_pod_and_why() {
+    let (world, ctx) = installed(json!({})).await;
+    world.edit(|cluster| cluster["spec"] = json!({"image": {"repository": "r", "tag": "typo"}}));
+    for _ in 0..2 {
+        one_pass(&ctx).await.unwrap();
+        world.turn();
+    }
+    assert_eq!(deleted(&world.take_calls()), ["prod-chunk-default-0"]);
+    world.hold_up("prod-chunk-default-0", "ErrImagePull", "r:typo: not found");
+    one_pass(&ctx).await.unwrap();
+    let why = "; prod-chunk-default-0 does not run: ErrImagePull: r:typo: not found";
+    for type_ in ["Reconciling", "ChunkserversAvailable"] {
+        let message = world.message(type_);
+        assert!(message.ends_with(why), "{type_}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn more_chunkservers_are_added_without_a_restart() {
     let (world, ctx) = installed(json!({})).await;
     world.edit(|cluster| cluster["spec"] = json!({"chunkservers": {"replicas": 5}}));
@@ -154,5 +172,6 @@ async fn more_chunkservers_are_added_without_a_restart() {
     assert!(deleted(&calls).is_empty());
     let applied: Vec<_> = calls.iter().filter(|call| call.starts_with("APPLY")).collect();
     assert_eq!(applied, ["APPLY statefulsets prod-chunk-default"]);
+    assert!(world.state().events.contains(&"ScaledUp".to_owned()));
     assert_eq!(pods(&world), 6);
 }

@@ -132,12 +132,21 @@ impl World {
         (text("status"), text("reason"))
     }
 
-    /// What it says in words.
+    /// What a condition says to people.
     pub(crate) fn message(&self, type_: &str) -> String {
         let status = self.get("gfsclusters", NAME)["status"].clone();
-        let conditions = status["conditions"].as_array().unwrap().clone();
+        let conditions = status["conditions"].as_array().unwrap();
         let found = conditions.iter().find(|condition| condition["type"] == type_).unwrap();
         found["message"].as_str().unwrap().to_owned()
+    }
+
+    /// A pod does not come up.
+    pub(crate) fn hold_up(&self, pod: &str, reason: &str, message: &str) {
+        self.state().change("pods", pod, |pod| {
+            let waiting = json!({"waiting": {"reason": reason, "message": message}});
+            pod["status"]["containerStatuses"][0]["state"] = waiting;
+            pod["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]);
+        });
     }
 
     /// The volume of a pod is lost, and with it the pod.

@@ -12,7 +12,44 @@ pub(crate) fn wrong_manifests_are_refused_and_name_the_field(namespace: &Namespa
 
 /// Specs that nobody may begin with, and what must be named.
 fn fresh(namespace: &Namespace) -> Result<()> {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let scheduling = |part: Value| json!({"masters": {"scheduling": part}});
+    let domain = |labels: Value| json!({"chunkservers": {"domains": [{"name": "a", "nodeSelector": labels}]}});
+    let clients = json!({"matchExpressions": [{"key": "k", "operator": "In"}]});
     let wrong = [
+        (
+            scheduling(json!({"tolerations": [{"operator": "Exists", "key": "k", "value": "v"}]})),
+            "tolerations[0].value",
+        ),
+        (
+            scheduling(json!({"tolerations": [{"operator": "Exists", "key": "bad key"}]})),
+            "tolerations[0].key",
+        ),
+        (
+            scheduling(json!({"priorityClassName": "Bad_Name"})),
+            "masters.scheduling.priorityClassName",
+        ),
+        (json!({"masters": {"resources": {"requests": {"foo": 1}}}}), "masters.resources.requests"),
+        (
+            json!({"masters": {"resources": {"requests": {"memory": "lots"}}}}),
+            "masters.resources.requests.memory",
+        ),
+        (
+            json!({"networkPolicy": {"clientNamespaceSelector": clients}}),
+            "matchExpressions[0].values",
+        ),
+        (
+            json!({"masters": {"config": {"lease": "1s", "heartbeat": "2s"}}}),
+            "masters.config.heartbeat",
+        ),
+        (json!({"masters": {"storage": {"size": "10"}}}), "masters.storage.size"),
+        (json!({"masters": {"storage": {"size": "+10Gi"}}}), "masters.storage.size"),
+        (
+            json!({"masters": {"storage": {"storageClassName": "Not A Class"}}}),
+            "masters.storage.storageClassName",
+        ),
+        (domain(json!({"zone": "not ok!"})), "chunkservers.domains[0].nodeSelector"),
+        (domain(json!({"bad key": "a"})), "chunkservers.domains[0].nodeSelector"),
         (json!({"masters": {"storage": {"size": "a lot"}}}), "masters.storage.size"),
         (json!({"masters": {"config": {"lease": "soon"}}}), "masters.config.lease"),
         (json!({"masters": {"colour": "blue"}}), "masters.colour"),
@@ -36,7 +73,13 @@ fn fresh(namespace: &Namespace) -> Result<()> {
         (json!({"replication": {"factor": 8}}), "replication.factor"),
         (json!({"replication": {"factor": 4}}), "replication.factor"),
         (json!({"chunkSize": "65MB"}), "chunkSize"),
-        (json!({"image": {"repository": "r", "tag": "t", "digest": "sha256:0"}}), "image"),
+        (
+            json!({"image": {"repository": "r", "tag": "t", "digest": digest}}),
+            "set either tag or digest",
+        ),
+        (json!({"image": {"repository": "r", "digest": "sha256:0"}}), "spec.image.digest"),
+        (json!({"image": {"repository": "x/gfs:0.1.0", "tag": "0.1.0"}}), "spec.image.repository"),
+        (json!({"image": {"repository": "Registry/GFS", "tag": "0.1.0"}}), "spec.image.repository"),
         (json!({"deletionPolicy": "Perhaps"}), "deletionPolicy"),
         (json!({"deletionPolicy": "Delete"}), "deletionConfirmation"),
         (json!({"colour": "blue"}), "colour"),

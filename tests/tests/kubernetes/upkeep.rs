@@ -92,6 +92,29 @@ pub(crate) fn deletion_keeps_data_unless_said_twice(namespace: &Namespace) -> Re
     })
 }
 
+/// Said in a pause, and so by nobody but the manifest: the volumes stay all the same.
+pub(crate) fn volumes_that_are_to_stay_stay_in_a_pause_too(namespace: &Namespace) -> Result<()> {
+    let given_up = json!({"deletionPolicy": "Delete", "deletionConfirmation": "yes-delete-data"});
+    let cluster = GfsCluster::start(namespace, &given_up)?;
+    let is = |policy: &str| {
+        until(&format!("status.deletionPolicy to be {policy}"), SEEN_WITHIN, || {
+            let status = cluster.object()?["status"].clone();
+            ensure!(status["deletionPolicy"] == policy, "{status}");
+            Ok(())
+        })
+    };
+    is("Delete")?;
+    namespace.kubectl(&["annotate", "gfscluster", "gfs", "gfs.rs/paused=true"])?;
+    cluster.told("Paused", "True", SEEN_WITHIN)?;
+    cluster.change(&json!({"deletionPolicy": "Retain"}))?;
+    is("Retain")?;
+    delete(&cluster)?;
+    let left = namespace.list("persistentvolumeclaims", &cluster.selector())?;
+    let going = left.iter().filter(|it| !it["metadata"]["deletionTimestamp"].is_null()).count();
+    ensure!(left.len() == 4 && going == 0, "{} volumes are left, {going} of them go", left.len());
+    Ok(())
+}
+
 /// Deletes it, and waits for the end of its pods.
 fn delete(cluster: &GfsCluster<'_>) -> Result<()> {
     cluster.namespace.kubectl(&["delete", "gfscluster", &cluster.name, "--timeout=60s"])?;
