@@ -119,6 +119,20 @@ impl Namespace {
         refused(&self.here(&["apply", "--filename", "-"]), manifest.to_string().as_bytes())
     }
 
+    /// The eviction of a pod, as a drain of its node asks for it, that must be refused; what was said.
+    ///
+    /// # Errors
+    /// When it is not refused.
+    pub fn eviction_refused(&self, pod: &str) -> Result<String> {
+        let eviction = json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": self.name},
+        });
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", self.name);
+        refused(&["create", "--raw", &path, "--filename", "-"], eviction.to_string().as_bytes())
+    }
+
     /// `kubectl patch` as one would write it by hand.
     ///
     /// # Errors

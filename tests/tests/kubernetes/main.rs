@@ -39,6 +39,11 @@ const CASES: &[Case] = cases![
     Namespace upkeep::a_paused_cluster_is_left_alone,
     Namespace upkeep::an_object_someone_else_changed_is_put_back,
     Namespace lost::a_lost_master_volume_is_reported_and_nothing_is_formatted,
+    Namespace lost::a_deleted_claim_keeps_its_pod,
+    Namespace lost::nothing_is_formatted_beside_volumes_of_an_earlier_cluster,
+    Namespace lost::a_cluster_without_its_chunks_is_not_ready,
+    Namespace lost::without_a_master_no_chunkserver_is_evicted,
+    Namespace upkeep::a_set_of_chunkservers_is_never_made_smaller,
     Namespace client::a_rust_program_in_a_pod_uses_the_client_library,
     Namespace manifests::wrong_manifests_are_refused_and_name_the_field,
 ];
