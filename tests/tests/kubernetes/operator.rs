@@ -27,15 +27,37 @@ const KINDS: [&str; 7] = [
     "serviceaccounts",
 ];
 
-/// Killed when the first object is there, when the servers are there, and again before they are all ready.
+/// Killed in the middle of the objects, twice, and again when the servers are there but not ready.
+///
+/// An operator writes all of its objects in a fraction of a second, which no test would hit. Objects of somebody else, with names
+/// that it needs, stop it where the test wants it.
 pub(crate) fn operator_killed_in_mid_install_resumes(namespace: &Namespace) -> Result<()> {
-    let cluster = GfsCluster::apply(namespace, "gfs", &json!({}))?;
-    for (kind, name) in
-        [("service", "gfs-masters"), ("statefulset", "gfs-master"), ("pod", "gfs-master-0")]
-    {
-        until(&format!("{kind} {name}"), NEXT_STEP_WITHIN, || namespace.get(kind, name))?;
-        until("an operator to kill", NEXT_STEP_WITHIN, || operator::kill(Testbed::get()?))?;
+    let obstacles = [
+        (json!({"apiVersion": "v1", "kind": "ConfigMap"}), "configmap", "gfs-client"),
+        (
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}}),
+            "networkpolicy",
+            "gfs",
+        ),
+    ];
+    for (object, _, name) in &obstacles {
+        let mut object = object.clone();
+        object["metadata"] = json!({"name": name});
+        namespace.apply(&object)?;
     }
+    let cluster = GfsCluster::apply(namespace, "gfs", &json!({}))?;
+    // Of each obstacle: what is written just before it, and what comes just behind it.
+    let around = [
+        (("configmap", "gfs-chunk"), ("poddisruptionbudget", "gfs-master")),
+        (("poddisruptionbudget", "gfs-chunk"), ("statefulset", "gfs-master")),
+    ];
+    for ((_, kind, name), (before, behind)) in obstacles.iter().zip(around) {
+        kill_at(namespace, before)?;
+        let written = namespace.find(behind.0, behind.1)?;
+        ensure!(written.is_none(), "{behind:?} is there: it was not stopped by {kind} {name}");
+        namespace.kubectl(&["delete", kind, name])?;
+    }
+    kill_at(namespace, ("pod", "gfs-master-0"))?;
     cluster.ready(READY_WITHIN)?;
     let object = cluster.object()?;
     let own = object["metadata"]["uid"].as_str().unwrap_or_default().replace('-', "");
@@ -43,6 +65,12 @@ pub(crate) fn operator_killed_in_mid_install_resumes(namespace: &Namespace) -> R
     let toolbox = Toolbox::start(&cluster)?;
     toolbox.store("/file", "stored\n")?;
     toolbox.holds("/file", "stored\n")
+}
+
+/// Kills the operators as soon as this object is there.
+fn kill_at(namespace: &Namespace, (kind, name): (&str, &str)) -> Result<()> {
+    until(&format!("{kind} {name}"), NEXT_STEP_WITHIN, || namespace.get(kind, name))?;
+    until("an operator to kill", NEXT_STEP_WITHIN, || operator::kill(Testbed::get()?))
 }
 
 pub(crate) fn uninstall_and_reinstall_of_the_operator_goes_unnoticed(

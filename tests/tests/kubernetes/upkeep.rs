@@ -132,9 +132,9 @@ pub(crate) fn a_paused_cluster_is_left_alone(namespace: &Namespace) -> Result<()
     let replicas = || -> Result<Value> {
         Ok(namespace.get("statefulset", "gfs-chunk-default")?["spec"]["replicas"].clone())
     };
-    cluster.change(&json!({"chunkservers": {"replicas": 4}}))?;
     namespace.kubectl(&["delete", "poddisruptionbudget", "gfs-chunk"])?;
-    // Told of the new spec: it was looked at.
+    cluster.change(&json!({"chunkservers": {"replicas": 4}}))?;
+    // Told of the new spec: whoever read that came behind both, and saw that the budget was gone.
     cluster.told("Paused", "True", SEEN_WITHIN)?;
     ensure!(replicas()? == 3, "a paused cluster was scaled");
     let budget = namespace.find("poddisruptionbudget", "gfs-chunk")?;
