@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::{Type, Verdict, find};
-use super::trouble::Troubles;
+use super::trouble::{Troubles, waited_for};
 use super::{chunks, stall};
 use crate::crd::{ChunkserversStatus, DeletionPolicy, GfsClusterStatus, MastersStatus};
 use crate::error::{Category, Error};
@@ -155,13 +155,6 @@ fn no_pod(pod: &str, troubles: &Troubles) -> String {
         },
         |trouble| format!("the master's pod {pod} does not run: {trouble}"),
     )
-}
-
-/// What is waited for: the first pod of `role` that has something in its way, as the end of a sentence.
-fn waited_for(pods: &Observed, role: Option<Role>, troubles: &Troubles) -> String {
-    let mut pods = pods.pods.iter().filter(|pod| role.is_none_or(|role| pod.role == role));
-    let first = pods.find_map(|pod| Some((&pod.name, troubles.get(&pod.name)?)));
-    first.map_or_else(String::new, |(pod, trouble)| format!("; {pod} does not run: {trouble}"))
 }
 
 /// The status of a cluster, given the one before.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
+use crate::rollout::{Observed, Role};
+
 /// What is said of each pod that has something in its way.
 pub type Troubles = BTreeMap<String, String>;
 
@@ -33,6 +35,13 @@ fn waiting(container: &ContainerStatus) -> Option<String> {
 
 fn told(reason: &str, message: Option<&str>) -> String {
     message.map_or_else(|| reason.to_owned(), |message| format!("{reason}: {message}"))
+}
+
+/// What is waited for: the first pod of `role` that has something in its way, as the end of a sentence.
+pub(super) fn waited_for(pods: &Observed, role: Option<Role>, troubles: &Troubles) -> String {
+    let mut pods = pods.pods.iter().filter(|pod| role.is_none_or(|role| pod.role == role));
+    let first = pods.find_map(|pod| Some((&pod.name, troubles.get(&pod.name)?)));
+    first.map_or_else(String::new, |(pod, trouble)| format!("; {pod} does not run: {trouble}"))
 }
 
 #[cfg(test)]
