@@ -80,11 +80,27 @@ pub async fn volumes(ctx: &Context, owner: &Owner, pods: &[Pod]) -> Result<Volum
     let known = Volumes::of(claims.clone());
     for pod in pods.iter().map(ResourceExt::name_any).filter(|pod| !known.has(pod)) {
         // One that a person made may have no labels.
-        let name = claim_of(&pod);
-        let found = api.get_opt(&name).await;
-        claims.extend(found.map_err(|source| Error::api(format!("reading claim {name}"), source))?);
+        claims.extend(claim(&api, &pod).await?);
     }
     Ok(Volumes::of(claims))
+}
+
+/// The claim of one pod.
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn volume(ctx: &Context, owner: &Owner, pod: &str) -> Result<Volumes> {
+    let api = Api::namespaced(ctx.client.clone(), &owner.namespace);
+    Ok(Volumes::of(claim(&api, pod).await?.into_iter().collect()))
+}
+
+async fn claim(
+    api: &Api<PersistentVolumeClaim>,
+    pod: &str,
+) -> Result<Option<PersistentVolumeClaim>> {
+    let name = claim_of(pod);
+    let found = api.get_opt(&name).await;
+    found.map_err(|source| Error::api(format!("reading claim {name}"), source))
 }
 
 /// The StatefulSets of this very cluster among the children, as the API server gave them.

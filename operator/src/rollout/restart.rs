@@ -6,15 +6,21 @@ use kube::{Api, Resource};
 
 use super::PodView;
 use crate::context::Context;
+use crate::dereference;
 use crate::error::{Error, Result, is_not_found};
 use crate::events::Reason;
 use crate::owner::Owner;
 
-/// Deletes exactly the pod that was looked at, in exactly the state that was looked at.
+/// Deletes exactly the pod that was looked at, in exactly the state that was looked at. Not when its claim was deleted since: to ask
+/// the master can take seconds.
 ///
 /// # Errors
 /// The API server refuses; a conflict when the pod changed in the meantime.
 pub async fn restart(ctx: &Context, owner: &Owner, pod: &PodView) -> Result<()> {
+    if dereference::volume(ctx, owner, &pod.name).await?.goes_with(&pod.name) {
+        // The next pass tells of it.
+        return Ok(());
+    }
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &owner.namespace);
     let params = DeleteParams::default().preconditions(Preconditions {
         uid: Some(pod.uid.clone()),

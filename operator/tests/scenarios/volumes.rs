@@ -79,6 +79,47 @@ async fn a_master_whose_claim_was_deleted_is_not_restarted() {
     assert!(world.message("Stalled").contains("data-prod-master-0"));
 }
 
+/// Wherever in a pass the claim is deleted: the pod goes only if its claim was read, whole, by the request before.
+#[tokio::test]
+async fn a_claim_that_is_deleted_during_the_pass_keeps_its_pod() {
+    const POD: &str = "prod-chunk-default-0";
+    let read = format!("GET persistentvolumeclaims data-{POD}");
+    let prepared = || async {
+        let (world, ctx) = installed(two()).await;
+        change(&world);
+        one_pass(&ctx).await.unwrap();
+        world.turn();
+        world.take_calls();
+        (world, ctx)
+    };
+    let (undisturbed, ctx) = prepared().await;
+    let before = undisturbed.state().steps;
+    one_pass(&ctx).await.unwrap();
+    let steps = undisturbed.state().steps - before;
+    assert_eq!(deleted_pods(&undisturbed.take_calls()), [POD]);
+    let mut kept = 0;
+    for step in 1..=steps {
+        let (world, ctx) = prepared().await;
+        let at = world.state().steps + step;
+        world.state().hang_at = Some(at);
+        let passing = one_pass(&ctx);
+        tokio::pin!(passing);
+        tokio::select! {
+            _ = &mut passing => panic!("step {step} never came"),
+            () = world.hung.notified() => {}
+        }
+        world.state().hang_at = None;
+        let was_read = world.state().calls.contains(&read);
+        world.delete_claim(&format!("data-{POD}"));
+        world.wake.notify_one();
+        passing.await.unwrap();
+        let calls = world.take_calls();
+        assert!(was_read || deleted_pods(&calls).is_empty(), "step {step} of {steps}: {calls:?}");
+        kept += usize::from(deleted_pods(&calls).is_empty());
+    }
+    assert!(kept > 20, "{kept} of {steps}");
+}
+
 /// A claim that a person made by hand may have no labels, and is a claim all the same.
 #[tokio::test]
 async fn a_claim_without_labels_is_found_by_its_name() {
