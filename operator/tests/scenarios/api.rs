@@ -90,7 +90,7 @@ impl Asked {
             if self.method == Method::POST {
                 let reason = self.body["reason"].as_str().unwrap();
                 let related = self.body["related"]["name"].as_str();
-                let event = related.map_or(reason.to_owned(), |pod| format!("{reason} {pod}"));
+                let event = related.map_or(reason.to_owned(), |part| format!("{reason} {part}"));
                 state.events.push(event);
             }
             state.calls.push(format!("{verb} events {}", self.body["reason"].as_str().unwrap()));

@@ -107,7 +107,7 @@ async fn a_field_of_ours_that_someone_changed_is_changed_back_and_nothing_else()
     assert!(writes.contains(&"APPLY configmaps prod-client".to_owned()), "{writes:?}");
     assert!(writes.contains(&"APPLY statefulsets prod-chunk-default".to_owned()), "{writes:?}");
     assert_eq!(writes.iter().filter(|write| write.starts_with("APPLY")).count(), 2, "{writes:?}");
-    assert_eq!(world.state().events, ["ChildCreated", "PutBack"]);
+    assert_eq!(world.state().events, ["ChildCreated prod-client", "PutBack prod-chunk-default"]);
     let set = world.get("statefulsets", "prod-chunk-default");
     assert_eq!(set["spec"]["replicas"], 3);
     assert_eq!(set["metadata"]["labels"]["theirs"], "kept");

@@ -172,6 +172,6 @@ async fn more_chunkservers_are_added_without_a_restart() {
     assert!(deleted(&calls).is_empty());
     let applied: Vec<_> = calls.iter().filter(|call| call.starts_with("APPLY")).collect();
     assert_eq!(applied, ["APPLY statefulsets prod-chunk-default"]);
-    assert!(world.state().events.contains(&"ScaledUp".to_owned()));
+    assert!(world.state().events.contains(&"ScaledUp prod-chunk-default".to_owned()));
     assert_eq!(pods(&world), 6);
 }

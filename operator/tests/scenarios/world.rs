@@ -33,7 +33,7 @@ pub(crate) struct State {
     pub(crate) volumes: BTreeMap<String, ClusterUid>,
     /// Everything asked of the API server and of masters, in order.
     pub(crate) calls: Vec<String>,
-    /// Reasons of the events, in order, with the pod if they are of one.
+    /// Reasons of the events, in order, with the pod or the child if they are of one.
     pub(crate) events: Vec<String>,
     /// How often a master was formatted.
     pub(crate) formatted: usize,
