@@ -73,9 +73,19 @@ fn parse_addresses(text: &str) -> Option<Addresses> {
 
 /// The process that plays `role` now, if one lives.
 pub(crate) fn living(layout: &Layout, role: Role) -> Result<Option<Pid>> {
+    Ok(recorded(layout, role)?.filter(|pid| plays(*pid, &layout.config(role))))
+}
+
+/// The process that played `role` last, if it was killed and still holds files: its arguments go first.
+pub(crate) fn dying(layout: &Layout, role: Role) -> Result<Option<Pid>> {
+    let has_no_arguments = |pid| fs::read(cmdline(pid)).is_ok_and(|bytes| bytes.is_empty());
+    Ok(recorded(layout, role)?.filter(|pid| has_no_arguments(*pid) && !has_ended(*pid)))
+}
+
+/// The process that `pids` names for `role`, whatever became of it.
+fn recorded(layout: &Layout, role: Role) -> Result<Option<Pid>> {
     let pids = tables::read(&layout.pids())?;
-    let pid = pids.get(&role).and_then(|text| Pid::from_raw(text.parse().ok()?));
-    Ok(pid.filter(|pid| plays(*pid, &layout.config(role))))
+    Ok(pids.get(&role).and_then(|text| Pid::from_raw(text.parse().ok()?)))
 }
 
 /// All roles that live, by `pids`.
@@ -90,8 +100,11 @@ pub(crate) fn all_living(layout: &Layout) -> Result<Vec<(Role, Pid)>> {
 /// Whether `pid` is the process of the role with this configuration file. Pids are reused: a stranger that got the
 /// number, or a dead process that nobody asked about yet, is not.
 fn plays(pid: Pid, config: &Path) -> bool {
-    let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
-    arguments.is_ok_and(|bytes| has_argument(&bytes, config))
+    fs::read(cmdline(pid)).is_ok_and(|bytes| has_argument(&bytes, config))
+}
+
+fn cmdline(pid: Pid) -> String {
+    format!("/proc/{}/cmdline", pid.as_raw_nonzero())
 }
 
 /// `/proc/PID/cmdline` ends each argument with a NUL, and is empty for a process that ended.
@@ -176,6 +189,24 @@ mod tests {
         assert_eq!((&*addresses.data, &*addresses.http), ("127.0.0.1:7400", "127.0.0.1:7401"));
         assert_eq!(parse_addresses("data 127.0.0.1:7400\n"), None);
         assert_eq!(parse_addresses("database x\nhttp y\n"), None);
+    }
+
+    #[test]
+    fn a_process_of_which_only_the_exit_status_is_left_is_neither_living_nor_dying() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path()).unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
+        let table = tables::Table::from([(Role::Master, child.id().to_string())]);
+        tables::write(&layout.pids(), &table).unwrap();
+        let pid = recorded(&layout, Role::Master).unwrap().unwrap();
+        while !has_ended(pid) {
+            std::thread::yield_now();
+        }
+        assert_eq!(fs::read(cmdline(pid)).unwrap(), b"", "nobody has waited for it yet");
+        assert_eq!(dying(&layout, Role::Master).unwrap(), None);
+        assert_eq!(living(&layout, Role::Master).unwrap(), None);
+        child.wait().unwrap();
+        assert_eq!(dying(&layout, Role::Master).unwrap(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gfs_client::{Client, Options};
+use rustix::process::Pid;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::children::{Children, describe};
@@ -20,6 +21,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const START_TIME: Duration = Duration::from_secs(120);
 /// Time for one question while coming up.
 const QUESTION_TIME: Duration = Duration::from_secs(2);
+/// A killed process may first have to come back from the disk.
+pub(crate) const GONE_TIME: Duration = Duration::from_secs(10);
 /// Chunkservers needed to store files: replicas of a chunk, if there are so many.
 const CHUNKSERVERS_NEEDED: u16 = 3;
 
@@ -126,4 +129,10 @@ where
             Ok(answer) => return Ok(answer),
         }
     }
+}
+
+/// Waits until a killed process has let go of its files and ports.
+pub(crate) async fn until_ended(pid: Pid) -> std::result::Result<(), String> {
+    let ended = || async { if process::has_ended(pid) { Ok(()) } else { Err(String::new()) } };
+    poll_until(Instant::now() + GONE_TIME, ended).await
 }

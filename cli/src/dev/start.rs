@@ -10,7 +10,7 @@ use super::config;
 use super::layout::Layout;
 use super::plan::Plan;
 use super::process;
-use super::ready::{poll_until, serves};
+use super::ready::{poll_until, serves, until_ended};
 use super::role::Role;
 use super::tables::{self, Lock, Table};
 use crate::failure::{Failure, Result};
@@ -24,6 +24,10 @@ pub(crate) async fn run(dir: &Path, role: Role) -> Result<()> {
     plan.expect_role(role)?;
     let addresses = tables::read(&layout.addresses())?;
     if process::living(&layout, role)?.is_none() {
+        if let Some(pid) = process::dying(&layout, role)? {
+            // Where it takes longer, the new one says whom the directory is in use by.
+            let _ = until_ended(pid).await;
+        }
         write_config(&layout, &plan, role, &addresses)?;
     }
     let mut children = Children::default();
