@@ -56,7 +56,7 @@ pub(crate) struct Options {
     also: Vec<String>,
 }
 
-/// Enough to come by every rare path.
+/// Enough to come by most rare paths.
 const SEEDS: u64 = 200;
 
 impl Options {

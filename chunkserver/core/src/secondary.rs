@@ -174,7 +174,6 @@ impl Replica {
             }
             Role::Primary(_) => stale("this replica is the primary itself".to_owned()),
             Role::Secondary(secondary) if secondary.primary != from => {
-                hit(Mark::OtherPrimaryRefused);
                 let primary = secondary.primary.chunkserver;
                 stale(format!("the primary of this version is chunkserver {primary}"))
             }

@@ -1,9 +1,9 @@
 //! Marks on rare paths: a run of tests that never comes by one of them proves nothing about it.
 //!
-//! Each place calls [`hit`]; the simulator's last lines tell which were never hit (docs/testing.md). A hit is one store to memory
-//! that nobody waits for, so marks stay in the program. Nothing ever reads them to decide.
+//! Each place calls [`hit`]; the simulator's last lines tell which were never hit (docs/testing.md). A hit sets a bit of its thread,
+//! so marks stay in the program. Nothing ever reads them to decide.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
 
 /// The marks: the enum, their names, and all of them.
 macro_rules! marks {
@@ -46,8 +46,6 @@ marks! {
     // Chunkserver: orders.
     /// An order of another version was refused.
     OtherVersionRefused,
-    /// An order of another primary was refused.
-    OtherPrimaryRefused,
     /// An order came before the replica was made equal.
     OrderBeforeEqual,
     /// An order that was acknowledged came again.
@@ -124,19 +122,23 @@ marks! {
     OverwriteRedone,
 }
 
-const COUNT: usize = Mark::ALL.len();
-static HITS: [AtomicBool; COUNT] = [const { AtomicBool::new(false) }; COUNT];
+const _: () = assert!(Mark::ALL.len() <= u64::BITS as usize, "each mark has its bit");
 
-/// The process came by.
-#[inline]
-pub fn hit(mark: Mark) {
-    HITS[mark as usize].store(true, Ordering::Relaxed);
+thread_local! {
+    static HITS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The marks that this process never came by.
+/// This thread came by.
+#[inline]
+pub fn hit(mark: Mark) {
+    HITS.set(HITS.get() | 1 << mark as u32);
+}
+
+/// What this thread came by since it was asked last.
 #[must_use]
-pub fn never_hit() -> Vec<Mark> {
-    Mark::ALL.iter().copied().filter(|mark| !HITS[*mark as usize].load(Ordering::Relaxed)).collect()
+pub fn take() -> Vec<Mark> {
+    let hits = HITS.take();
+    Mark::ALL.iter().copied().filter(|mark| hits & 1 << *mark as u32 != 0).collect()
 }
 
 #[cfg(test)]
@@ -144,10 +146,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_never_hit_until_it_is() {
-        assert!(never_hit().contains(&Mark::Purged));
+    fn a_thread_is_told_once_what_it_came_by_and_nothing_of_others() {
+        let last = Mark::ALL[Mark::ALL.len() - 1];
         hit(Mark::Purged);
-        assert!(!never_hit().contains(&Mark::Purged));
-        assert!(never_hit().len() < COUNT);
+        hit(last);
+        hit(Mark::Purged);
+        let other = std::thread::spawn(|| {
+            hit(Mark::ChunkPadded);
+            take()
+        });
+        assert_eq!(other.join().ok(), Some(vec![Mark::ChunkPadded]));
+        assert_eq!(take(), [Mark::Purged, last]);
+        assert_eq!(take(), []);
     }
 }

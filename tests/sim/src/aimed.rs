@@ -12,13 +12,14 @@ use crate::net::Who;
 use crate::swarm::Fault;
 use crate::world::World;
 
-/// The power of the master is to fail when its log is to be synced.
+/// The master is to die when its log is to be synced.
 #[derive(Debug)]
 pub(crate) struct AtFlush {
     /// How long it is down then.
     after: Micros,
-    mode: CrashMode,
-    /// Syncs it may wait for a write that can be torn, for most fit a sector.
+    /// What is left of the disk; `None`: its process alone dies.
+    power: Option<CrashMode>,
+    /// Syncs it may wait for one that fits.
     patience: u32,
 }
 
@@ -27,29 +28,37 @@ const PATIENCE: u32 = 100;
 const LOG_BYTES_MIN: u64 = 8 << 10;
 
 impl AtFlush {
-    pub(crate) const fn new(after: Micros, mode: CrashMode) -> Self {
-        Self { after, mode, patience: PATIENCE }
+    pub(crate) const fn new(after: Micros, power: Option<CrashMode>) -> Self {
+        Self { after, power, patience: PATIENCE }
     }
 }
 
 impl World {
-    /// The power fails instead of a sync, if that is what is to come; half of the write that was to be synced may be on the disk.
+    /// The master dies instead of a sync, if that is what is to come. Where the disk keeps a part of what was to be synced, that is half of
+    /// one write, and most fit a sector. Where it keeps all of it, that is the beginning of a raise: it is logged, nobody was asked,
+    /// and the primary goes on with its lease.
     pub(crate) fn fails_at_flush(&mut self) -> bool {
         let Some(mut plan) = self.weather.at_flush.take().filter(|_| !self.weather.calm) else {
             return false;
         };
-        let mode = match (plan.mode, torn(&self.master.fs)) {
-            (CrashMode::Subset(_), Some(torn)) => torn,
-            (CrashMode::Subset(_), None) if plan.patience > 0 => {
-                plan.patience -= 1;
-                self.weather.at_flush = Some(plan);
-                return false;
-            }
-            (mode, _) => mode,
+        let torn = torn(&self.master.fs);
+        let fits = match plan.power {
+            Some(CrashMode::Subset(_)) => torn.is_some(),
+            Some(CrashMode::Everything) | None => self.master.flushes_a_raise(),
+            Some(_) => true,
         };
-        let fails = self.dies(Who::Master, plan.after, Some(mode));
+        if !fits && plan.patience > 0 {
+            plan.patience -= 1;
+            self.weather.at_flush = Some(plan);
+            return false;
+        }
+        let power = match plan.power {
+            Some(CrashMode::Subset(_)) => torn.or(plan.power),
+            power => power,
+        };
+        let fails = self.dies(Who::Master, plan.after, power);
         if fails {
-            self.weather.count(Fault::PowerLoss);
+            self.weather.count(power.map_or(Fault::Kill, |_| Fault::PowerLoss));
         }
         fails
     }

@@ -34,7 +34,7 @@ pub(crate) struct Weather {
     echoes: Random,
     left_out: BTreeSet<u64>,
     pub(crate) calm: bool,
-    /// The master loses power when its log has something to sync, before it is synced: most of its time it has not.
+    /// The master dies when its log has something to sync, before it is synced: most of its time it has not.
     pub(crate) at_flush: Option<AtFlush>,
     /// Nodes that are to stop, and have had nothing to do since.
     stopping: BTreeSet<Who>,
@@ -217,6 +217,10 @@ impl World {
         let node = self.node_to_harm();
         let after = self.down_for();
         self.starts_twice(node);
+        if node == Who::Master && self.weather.random.percent(50) {
+            self.weather.at_flush = Some(AtFlush::new(after, None));
+            return false;
+        }
         self.dies(node, after, None)
     }
 
@@ -225,7 +229,7 @@ impl World {
         let after = self.down_for();
         let mode = self.weather.crash_mode();
         if node == Who::Master && self.weather.random.percent(50) {
-            self.weather.at_flush = Some(AtFlush::new(after, mode));
+            self.weather.at_flush = Some(AtFlush::new(after, Some(mode)));
             return Ok(false);
         }
         if let Who::Server(number) = node

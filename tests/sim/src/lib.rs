@@ -23,10 +23,9 @@
 //! | `oracle` | is what they were told so? |
 //! | `plan` | what does a run begin with? |
 //! | `run` | how does a seed go? |
-//! | `many`, `sum` | how do many, and what do they come to? |
+//! | `many`, `sum` | how do many, and what do they come to, and by? |
 //! | `shrink` | what does a violation take? |
 //! | `scenario` | what once showed something? |
-//! | `marks` | what have seeds come by? |
 //! | `mutants` | do seeds notice what is wrong? |
 
 mod agenda;
@@ -39,7 +38,6 @@ mod disks;
 mod faults;
 mod load;
 mod many;
-pub mod marks;
 mod master;
 pub mod mutants;
 mod net;

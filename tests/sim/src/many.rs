@@ -1,4 +1,4 @@
-//! Many worlds at once, one on each core. They share nothing but the marks.
+//! Many worlds at once, one on each core. They share nothing.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;

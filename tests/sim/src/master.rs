@@ -15,7 +15,8 @@ use gfs_master::checkpoint;
 use gfs_master::lifecycle::{self, NewCluster};
 use gfs_master::oplog::{self, CHECKPOINT_DIR, Recovered};
 use gfs_master::release::{Batch, GroupCommit};
-use gfs_master_core::{Connection, Effect, Input, Link, Master, Settings, invariants};
+use gfs_master_core::record::Change;
+use gfs_master_core::{Connection, Effect, Input, Link, Master, Record, Settings, invariants};
 use gfs_membership::record::ConfigRecord;
 use gfs_membership::store::file::FileStore;
 use gfs_types::DurationMs;
@@ -56,6 +57,8 @@ pub(crate) struct Process {
     pub(crate) core: Master,
     log: Log,
     group: GroupCommit<Effect>,
+    /// What is being synced.
+    flushing: Option<Batch>,
     pub(crate) inbox: Vec<Input>,
     pub(crate) step_planned: bool,
     pub(crate) connections: BTreeMap<Connection, u64>,
@@ -144,6 +147,7 @@ impl MasterNode {
             core: Master::new(settings, state),
             log,
             group,
+            flushing: None,
             inbox,
             step_planned: false,
             connections: BTreeMap::new(),
@@ -196,6 +200,7 @@ impl MasterNode {
         );
         if let Some(batch) = process.group.begin_flush() {
             process.append(&batch)?;
+            process.flushing = Some(batch);
             done.flush = true;
         }
         Ok(done)
@@ -206,11 +211,22 @@ impl MasterNode {
         let Some(process) = &mut self.up else { return Ok(Done::default()) };
         let durable = process.log.flush()?;
         process.group.flushed(durable);
+        process.flushing = None;
         (process.last_flush, process.marked) = (now, false);
         let due = process.bytes_since_checkpoint >= self.swarm.segment_bytes / 2;
         let mut done = self.go_on()?;
         done.checkpoint = due;
         Ok(done)
+    }
+
+    /// Whether what is being synced says that a raise began (raise-1).
+    pub(crate) fn flushes_a_raise(&self) -> bool {
+        let batch = self.up.as_ref().and_then(|process| process.flushing.as_ref());
+        let mut records = batch.map_or(&[][..], Batch::records).iter();
+        records.any(|record| match Record::decode(&record.bytes) {
+            Ok(record) => matches!(record.change, Change::RaiseStarted { .. }),
+            Err(_) => false,
+        })
     }
 
     /// Makes the checkpoint of what is durable, and the next segment ready.

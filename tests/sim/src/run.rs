@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 
+use gfs_types::marks::{self, Mark};
 use tokio::task::JoinHandle;
 
 use crate::agenda::{Micros, SECOND};
@@ -32,6 +33,8 @@ pub struct Outcome {
     pub stale: u64,
     /// Faults that there were, and that were felt.
     pub faults: BTreeMap<Fault, u64>,
+    /// The rare paths that it came by.
+    pub marks: Vec<Mark>,
     /// The faults that came one at a time.
     pub script: Vec<Planned>,
     /// A chunk was left with its rotten replica alone, and what had rotted was given back: nobody else had it.
@@ -73,7 +76,10 @@ fn run_with(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
         Ok(runtime) => runtime,
         Err(error) => panic!("a runtime of one thread, which needs nothing: {error}"),
     };
-    or_panicked(plan.seed, || runtime.block_on(run_here(plan, traced, lie)))
+    // What this thread came by before is of another world.
+    drop(marks::take());
+    let outcome = or_panicked(plan.seed, || runtime.block_on(run_here(plan, traced, lie)));
+    Outcome { marks: marks::take(), ..outcome }
 }
 
 /// An invariant that panics is a violation like any other: the seed is named, and the next one goes on.
@@ -119,6 +125,7 @@ async fn run_here(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
         acknowledged: ledger.operations(),
         stale: ledger.stale,
         faults: world.faults(),
+        marks: Vec::new(),
         rot_given_back: world.weather.rot_given_back,
         script: world.weather.script.came.clone(),
         violations,

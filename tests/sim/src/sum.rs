@@ -8,15 +8,18 @@ use gfs_types::marks::Mark;
 use serde::Serialize;
 
 use crate::agenda::{Micros, SECOND};
-use crate::marks;
 use crate::run::Outcome;
 use crate::swarm::Fault;
 
-/// Among so many worlds each kind of fault must have been felt in one of sixteen, and each rare path been come by.
+/// Among so many worlds each kind of fault must have been felt in one of sixteen.
 const MANY: usize = 200;
 const SELDOM: usize = 16;
+/// Among so many worlds each rare path must have been come by: the rarest is in one of four hundred.
+const ALL_MARKS: usize = 2_000;
 /// A world in which less happens proves little: at the median of many, and in each.
 const ACKNOWLEDGED: u64 = 300;
+/// So many marks are told with the number of worlds that hit them.
+const RAREST: usize = 4;
 const SIMULATED: Micros = 60 * SECOND;
 
 /// The sum of outcomes.
@@ -29,6 +32,8 @@ pub struct Sum {
     rot_given_back: usize,
     /// How often each was felt, and in how many worlds.
     faults: BTreeMap<Fault, (u64, usize)>,
+    /// In how many worlds each rare path was come by.
+    marks: BTreeMap<Mark, usize>,
     violations: Vec<Violation>,
 }
 
@@ -54,6 +59,9 @@ impl Sum {
         for (fault, count) in outcome.faults.iter().filter(|(_, count)| **count > 0) {
             let (times, worlds) = self.faults.entry(*fault).or_default();
             (*times, *worlds) = (*times + count, *worlds + 1);
+        }
+        for mark in &outcome.marks {
+            *self.marks.entry(*mark).or_default() += 1;
         }
         let all = outcome.violations.iter().cloned();
         self.violations.extend(all.map(|what| Violation { seed: outcome.seed, what }));
@@ -107,8 +115,26 @@ impl Sum {
                 lacks.push(format!("{fault:?} was felt in {worlds} of {} worlds", self.worlds()));
             }
         }
-        lacks.extend(marks::missed().iter().map(|mark| format!("nobody came by {mark:?}")));
+        if self.worlds() >= ALL_MARKS {
+            lacks.extend(self.never().map(|mark| format!("nobody came by {mark:?}")));
+        }
         lacks
+    }
+
+    /// The marks that no world came by.
+    fn never(&self) -> impl Iterator<Item = Mark> {
+        Mark::ALL.iter().copied().filter(|mark| !self.marks.contains_key(mark))
+    }
+
+    /// How many marks were hit, which never were, and the rarest of the others: those are the next to be missed.
+    fn told_marks(&self) -> String {
+        let never: Vec<_> = self.never().collect();
+        let (hit, all) = (self.marks.len(), Mark::ALL.len());
+        let mut rarest: Vec<_> = self.marks.iter().map(|(mark, worlds)| (worlds, mark)).collect();
+        rarest.sort_unstable();
+        let told = rarest.iter().take(RAREST).map(|(worlds, mark)| format!("{mark:?} {worlds}"));
+        let rarest = told.collect::<Vec<_>>().join(", ");
+        format!("{hit} of {all} marks hit; never: {never:?}; in the fewest seeds: {rarest}")
     }
 
     /// No violation, and nothing lacks.
@@ -122,8 +148,8 @@ impl Sum {
     /// # Errors
     /// None that can happen: whatever there is can be written.
     pub fn to_json(&self, took: Duration) -> serde_json::Result<String> {
-        let never = gfs_types::marks::never_hit();
-        let name = |mark: &Mark| format!("{mark:?}");
+        let never: Vec<_> = self.never().map(|mark| format!("{mark:?}")).collect();
+        let seeds = self.marks.iter().map(|(mark, worlds)| (format!("{mark:?}"), *worlds));
         serde_json::to_string(&serde_json::json!({
             "seeds": self.worlds(),
             "seeds_with_violations": self.bad(),
@@ -138,7 +164,8 @@ impl Sum {
             "seeds_with_rot_given_back": self.rot_given_back,
             "faults": self.faults.iter().map(|(fault, (times, _))| (format!("{fault:?}"), *times)).collect::<BTreeMap<_, _>>(),
             "marks": Mark::ALL.len(),
-            "marks_never_hit": never.iter().map(name).collect::<Vec<_>>(),
+            "marks_never_hit": never,
+            "seeds_of_marks": seeds.collect::<BTreeMap<_, _>>(),
         }))
     }
 
@@ -148,7 +175,7 @@ impl Sum {
         let times = |(fault, (times, _)): (&Fault, &(u64, usize))| format!("{fault:?} {times}");
         let faults: Vec<_> = self.faults.iter().map(times).collect();
         let mut lines =
-            vec![marks::summary(), format!("faults that were felt: {}", faults.join(", "))];
+            vec![self.told_marks(), format!("faults that were felt: {}", faults.join(", "))];
         lines.extend(self.lacks().iter().map(|lack| format!("they prove too little: {lack}")));
         let hours = self.simulated / (36 * SECOND);
         lines.push(format!(
@@ -175,7 +202,8 @@ mod tests {
 
     fn outcome(seed: u64, acknowledged: u64) -> Outcome {
         let faults = [(Fault::Kill, 2), (Fault::Rot, 0)].into();
-        Outcome { seed, acknowledged, simulated: 90 * SECOND, faults, ..Outcome::default() }
+        let (simulated, marks) = (90 * SECOND, vec![Mark::Purged]);
+        Outcome { seed, acknowledged, simulated, faults, marks, ..Outcome::default() }
     }
 
     #[test]
@@ -225,5 +253,21 @@ mod tests {
         assert!(!lacks.iter().any(|lack| lack.contains("Kill")), "{lacks:?}");
         sum.add(&Outcome { simulated: 59 * SECOND, ..outcome(201, 300) });
         assert_eq!(sum.lacks()[0], "a world of 59 s");
+    }
+
+    #[test]
+    fn a_rare_path_that_nobody_comes_by_is_told() {
+        let mut sum = Sum::default();
+        let lacks = |sum: &Sum| -> Vec<String> {
+            sum.lacks().into_iter().filter(|lack| lack.contains("came by")).collect()
+        };
+        (1..2_000).for_each(|seed| sum.add(&outcome(seed, 300)));
+        assert_eq!(lacks(&sum), [""; 0].map(String::from));
+        sum.add(&Outcome { marks: vec![Mark::BornAgain], ..outcome(2_000, 300) });
+        let never = lacks(&sum);
+        assert_eq!(never.len(), Mark::ALL.len() - 2);
+        assert!(never.contains(&"nobody came by TornTailCut".to_owned()), "{never:?}");
+        let told = sum.told_marks();
+        assert!(told.ends_with("in the fewest seeds: BornAgain 1, Purged 1999"), "{told}");
     }
 }

@@ -9,7 +9,7 @@ use gfs_sim::{Cut, Outcome, Plan, Scenario, Sum, Swarm, Traced, cores, run_many,
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Enough for every rare path; the test command wants more of them.
+/// The test command wants more of them, and every rare path come by.
 const SEEDS: u64 = 200;
 
 /// Seeds from 1 of which the traces are compared.
