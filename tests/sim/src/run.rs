@@ -236,6 +236,7 @@ async fn check(world: &mut World, shared: &Shared, clients: [usize; 2]) -> anyho
 mod tests {
     use super::*;
     use crate::load::Tag;
+    use crate::swarm::Swarm;
 
     /// What the first violation says of a world in which that is claimed.
     fn found(lie: Lie) -> String {
@@ -265,6 +266,12 @@ mod tests {
 
     /// A record that nobody wrote.
     const NEVER: Tag = Tag { writer: 0, number: 9_999, length: 40 };
+
+    #[test]
+    fn the_onlooker_is_not_missed_where_nobody_writes_what_it_looks_at() {
+        let cut = Cut { clients: Swarm::draw(3).overwriting().collect(), ..Cut::default() };
+        assert_eq!(run_cut(3, false, &cut).violations, [""; 0]);
+    }
 
     #[test]
     fn a_panic_is_a_violation_of_its_seed() {

@@ -60,12 +60,12 @@ impl fmt::Display for Cut {
 pub fn shrink(seed: u64, also: Vec<Fault>, tell: impl Fn(&str)) -> Option<(Cut, Outcome)> {
     let mut cut = Cut { also, ..Cut::default() };
     let whole = run_cut(seed, false, &cut);
-    let kind = kind(whole.violations.first()?);
+    let wanted = Violated::of(whole.violations.first()?);
     let mut tries = 0;
     let swarm = Swarm::draw(seed);
     let fails = |cut: &Cut| {
         let outcome = run_cut(seed, false, cut);
-        outcome.violations.iter().any(|violation| self::kind(violation) == kind)
+        outcome.violations.iter().any(|violation| wanted.is_as(&Violated::of(violation)))
     };
     let mut fails = |cut: &Cut| {
         tries += 1;
@@ -128,10 +128,53 @@ fn drop_parts<T: Copy>(
     }
 }
 
-/// A violation without its numbers: the same kind of it elsewhere counts as the same.
-fn kind(violation: &str) -> String {
-    let words: String = violation.chars().filter(|c| c.is_alphabetic() || *c == ' ').collect();
-    words.split(' ').take(4).collect::<Vec<_>>().join(" ")
+/// What a violation is, and of what.
+#[derive(Debug)]
+struct Violated {
+    /// Its first words without their numbers.
+    what: String,
+    /// The files and the work of clients that it names: other chunks, servers and places come with every change of a world, these do not.
+    of: BTreeSet<String>,
+}
+
+/// So many words tell what it is.
+const WORDS: usize = 4;
+
+impl Violated {
+    fn of(violation: &str) -> Self {
+        let letters = |c: &char| c.is_alphabetic() || *c == ' ';
+        let words: String = violation.chars().filter(letters).collect();
+        let what = words.split(' ').take(WORDS).collect::<Vec<_>>().join(" ");
+        Self { what, of: named(violation) }
+    }
+
+    /// Whether that is the same elsewhere: of something that this one names too, if it names anything.
+    fn is_as(&self, other: &Self) -> bool {
+        let same = self.of.is_empty() || !self.of.is_disjoint(&other.of);
+        self.what == other.what && same
+    }
+}
+
+/// `log 1`, the region `(3, 0)` as the file that it is of, and the work `(7, "sync")`.
+fn named(violation: &str) -> BTreeSet<String> {
+    let logs = violation.split("log ").skip(1).map(|rest| format!("log {}", digits(rest)));
+    let pairs = violation.split('(').skip(1).filter_map(|rest| {
+        let (client, does) = rest.split(')').next()?.split_once(", ")?;
+        let client = client.parse::<usize>().ok()?;
+        let is_work = does.starts_with('"');
+        Some(if is_work { format!("{client}: {does}") } else { format!("regions {client}") })
+    });
+    let regions = violation.split("region ").skip(1).filter_map(|rest| {
+        let (_, file) = rest.split_once(" of ").filter(|(region, _)| digits(region) == *region)?;
+        Some(format!("regions {}", digits(file)))
+    });
+    logs.chain(pairs).chain(regions).collect()
+}
+
+/// The number that it begins with.
+fn digits(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    &text[..end]
 }
 
 #[cfg(test)]
@@ -168,9 +211,32 @@ mod tests {
         assert_eq!(cut.to_string(), text);
     }
 
+    fn is_as(one: &str, other: &str) -> bool {
+        Violated::of(one).is_as(&Violated::of(other))
+    }
+
     #[test]
     fn the_same_violation_is_known_by_its_words() {
-        assert_eq!(kind("log 0 at 55: lost (A1)"), kind("log 1 at 7: lost (A1)"));
-        assert_ne!(kind("V1: a client rests"), kind("region 3 of 1 holds"));
+        assert!(is_as("log 0 at 55: lost (A1)", "log 0 at 7: lost (A1)"));
+        assert!(!is_as("V1: a client rests", "region 3 of 1 holds"));
+        assert!(is_as("panicked: chunk 7 of 1", "panicked: chunk 8 of 2"), "names are drawn anew");
+    }
+
+    #[test]
+    fn a_violation_of_another_file_or_of_another_client_is_another_one() {
+        assert!(!is_as("log 0 at 55: lost (A1)", "log 1 at 55: lost (A1)"));
+        let idle = |work: &[(usize, &str)]| format!("V1: not done within 30 s of calm: {work:?}");
+        let onlooker = idle(&[(7, "look at regions")]);
+        assert!(is_as(&onlooker, &onlooker));
+        assert!(!is_as(&idle(&[(0, "sync")]), &onlooker));
+        assert!(!is_as(&idle(&[(0, "sync")]), &idle(&[(0, "append")])));
+        assert!(is_as(&idle(&[(0, "sync"), (1, "read")]), &idle(&[(1, "read")])), "one is enough");
+        let read = |of: (usize, u64)| {
+            format!("an onlooker reads Foreign in region {of:?}, {{4, 5}} may be there")
+        };
+        assert!(is_as(&read((1, 0)), &read((1, 6))) && !is_as(&read((1, 0)), &read((0, 0))));
+        let gone =
+            |region, file| format!("region {region} of {file} is not there: 3 of chunk 4 (A1)");
+        assert!(is_as(&gone(2, 0), &gone(3, 0)) && !is_as(&gone(2, 0), &gone(2, 1)));
     }
 }

@@ -1,6 +1,7 @@
 //! What kind of a world a seed gives: drawn once, printed, and enough to tell one failure from another.
 
 use std::fmt;
+use std::ops::Range;
 
 use gfs_types::DurationMs;
 use gfs_types::pace::{MasterPace, ServerPace};
@@ -234,6 +235,16 @@ impl Swarm {
             (self.loss_ppm, self.slow) = (0, (0, MS));
             (self.twice_ppm, self.overtaken_ppm, self.echo_ppm) = (0, 0, 0);
         }
+    }
+
+    /// Those who write over regions, by the numbers of their clients: they come behind those who append.
+    pub(crate) fn overwriting(&self) -> Range<usize> {
+        self.appenders..self.appenders + self.overwriters
+    }
+
+    /// The one that looks at what they write: the last but one.
+    pub(crate) const fn onlooker(&self) -> usize {
+        self.clients() - 2
     }
 
     /// How many clients there are: those that are counted above, one that looks at what others write, and one that wants back

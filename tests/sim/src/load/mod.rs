@@ -349,6 +349,7 @@ pub(crate) fn start(
     swarm: &Swarm,
     left_out: &BTreeSet<usize>,
 ) -> Vec<JoinHandle<()>> {
+    let left_out = with_those_who_rest_on_them(swarm, left_out);
     let mut clients = 0..;
     let mut next = |does: &[&'static str]| {
         let client = clients.next().unwrap_or(usize::MAX);
@@ -392,9 +393,29 @@ pub(crate) fn start(
     tasks
 }
 
+/// The onlooker goes with the last of those whom it looks at: it would wait for what nobody writes, and be missed for that.
+fn with_those_who_rest_on_them(swarm: &Swarm, left_out: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut left_out = left_out.clone();
+    if swarm.overwriting().all(|client| left_out.contains(&client)) {
+        left_out.insert(swarm.onlooker());
+    }
+    left_out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_onlooker_goes_with_the_last_whom_it_looks_at() {
+        let swarm = Swarm { appenders: 2, overwriters: 2, readers: 1, ..Swarm::default() };
+        let without = |clients: &[usize]| {
+            with_those_who_rest_on_them(&swarm, &clients.iter().copied().collect())
+        };
+        assert_eq!(without(&[0, 3]), [0, 3].into());
+        assert_eq!(without(&[2, 3]), [2, 3, swarm.onlooker()].into());
+        assert_eq!((swarm.onlooker(), swarm.clients()), (7, 9));
+    }
 
     fn tag(number: u64) -> Tag {
         Tag { writer: 1, number, length: 40 }
