@@ -68,15 +68,36 @@ async fn pods(ctx: &Context, owner: &Owner, params: &ListParams) -> Result<Vec<P
     Ok(list.map_err(|source| Error::api("listing pods", source))?.items)
 }
 
+/// The claims that were made for pods of a cluster, retained ones included. A claim that a person made without labels is not among
+/// them.
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn claims(ctx: &Context, owner: &Owner) -> Result<Vec<PersistentVolumeClaim>> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), &owner.namespace);
+    let params = ListParams::default().labels(&labels::claims_of(&owner.name));
+    let list = api.list(&params).await;
+    Ok(list.map_err(|source| Error::api("listing claims", source))?.items)
+}
+
+/// Whether a StatefulSet of the cluster is left that nobody is to take away: it was deleted without its children.
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn has_orphans(ctx: &Context, owner: &Owner) -> Result<bool> {
+    let params = ListParams::default().labels(&labels::children_of(&owner.name));
+    let sets = list(ctx, owner, Kind::StatefulSet, &params).await?;
+    let goes = |set: &DynamicObject| set.owner_references().iter().any(|it| it.uid == owner.uid);
+    Ok(!sets.values().all(goes))
+}
+
 /// The claims of a cluster, and those of these pods.
 ///
 /// # Errors
 /// The API server does not answer.
 pub async fn volumes(ctx: &Context, owner: &Owner, pods: &[Pod]) -> Result<Volumes> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), &owner.namespace);
-    let params = ListParams::default().labels(&labels::claims_of(&owner.name));
-    let list = api.list(&params).await;
-    let mut claims = list.map_err(|source| Error::api("listing claims", source))?.items;
+    let mut claims = claims(ctx, owner).await?;
     let known = Volumes::of(claims.clone());
     for pod in pods.iter().map(ResourceExt::name_any).filter(|pod| !known.has(pod)) {
         // One that a person made may have no labels.

@@ -36,7 +36,9 @@ pub enum Reason {
     PutBack,
     /// A StatefulSet has more pods than before.
     ScaledUp,
-    /// `Delete` was taken back: the volumes stay when the cluster goes.
+    /// The cluster was deleted, and its volumes with it.
+    VolumesDeleted,
+    /// The cluster was deleted, and its volumes stay though its manifest gave them up.
     VolumesKept,
     /// A pass ended with an error that a person has to see.
     Error(crate::error::Category),
@@ -60,6 +62,7 @@ impl Reason {
             Self::ChildCreated => "ChildCreated",
             Self::PutBack => "PutBack",
             Self::ScaledUp => "ScaledUp",
+            Self::VolumesDeleted => "VolumesDeleted",
             Self::VolumesKept => "VolumesKept",
             Self::Error(category) => category.reason(),
             Self::BecameReady => "BecameReady",
@@ -76,8 +79,8 @@ impl Reason {
             | Self::EarlierVolumes
             | Self::ChunkSizeDiffers => "Formatting",
             Self::VolumeDeleted | Self::ReplicasMissing | Self::PodRestarted => "Restarting",
-            Self::ChildDeleted => "Deleting",
-            Self::ChildCreated | Self::PutBack | Self::ScaledUp | Self::VolumesKept => "Applying",
+            Self::ChildDeleted | Self::VolumesDeleted | Self::VolumesKept => "Deleting",
+            Self::ChildCreated | Self::PutBack | Self::ScaledUp => "Applying",
             Self::Error(_) | Self::BecameReady => "Reconciling",
         }
     }
@@ -91,7 +94,7 @@ impl Reason {
             | Self::ChildCreated
             | Self::PutBack
             | Self::ScaledUp
-            | Self::VolumesKept
+            | Self::VolumesDeleted
             | Self::BecameReady => EventType::Normal,
             Self::MasterDataLost
             | Self::ForeignMaster
@@ -99,6 +102,7 @@ impl Reason {
             | Self::ChunkSizeDiffers
             | Self::VolumeDeleted
             | Self::ReplicasMissing
+            | Self::VolumesKept
             | Self::Error(_) => EventType::Warning,
         }
     }

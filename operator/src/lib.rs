@@ -8,7 +8,8 @@
 //! [`build`] makes of that the objects that must be there. Neither knows a client, a clock or the state of the cluster.
 //!
 //! Around it, [`controller::pass`] reads what is there, applies what differs, formats a master exactly once
-//! ([`formatting`]), restarts outdated pods one at a time ([`rollout`]) and tells of it in the [`status`].
+//! ([`formatting`]), restarts outdated pods one at a time ([`rollout`]) and tells of it in the [`status`]. What becomes of the volumes of a cluster that
+//! is deleted stands in [`deletion`].
 
 pub mod apply;
 pub mod build;
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod context;
 pub mod controller;
 pub mod crd;
+pub mod deletion;
 pub mod dereference;
 pub mod election;
 pub mod error;
@@ -26,7 +28,6 @@ pub mod master;
 pub mod metrics;
 pub mod owner;
 mod place;
-pub mod retention;
 #[cfg(test)]
 mod rights;
 pub mod rollout;

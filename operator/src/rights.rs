@@ -52,7 +52,7 @@ fn the_chart_grants_what_the_page_says() {
     assert!(granted.len() > 8, "{granted:?}");
     let deleted = granted.iter().filter(|(_, verbs)| verbs.contains("delete"));
     let deleted: Vec<_> = deleted.map(|(name, _)| name.as_str()).collect();
-    assert_eq!(deleted, ["networkpolicies", "pods"]);
+    assert_eq!(deleted, ["networkpolicies", "persistentvolumeclaims", "pods"]);
     let role = std::fs::read_to_string(format!("{TEMPLATES}/role.yaml")).unwrap();
     let lease = "resources: [leases]\n    resourceNames: [{{ $name }}]\n    verbs: [get, update]\n";
     assert!(role.contains(lease), "{role}");

@@ -71,10 +71,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete]
-# It restarts no pod whose volume would go with it, and formats no master beside volumes of an earlier cluster.
+# It restarts no pod whose volume would go with it, formats no master beside volumes of an earlier cluster, and deletes those of a
+# cluster that was deleted and gave up its data twice.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list]
+  verbs: [get, list, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -39,7 +39,7 @@ pub(super) fn labels(
     labels
 }
 
-/// Children go with their cluster. Volumes have no owner of ours: see `stateful_set::retention`.
+/// Children go with their cluster. Volumes have no owner: see `stateful_set::retain`.
 fn owner(cluster: &ValidatedCluster) -> OwnerReference {
     OwnerReference {
         api_version: GfsCluster::api_version(&()).into_owned(),

@@ -14,7 +14,6 @@ use kube::api::ObjectMeta;
 use super::container::DATA_VOLUME;
 use super::server::{self, Server};
 use super::{meta, pod};
-use crate::crd::DeletionPolicy;
 use crate::validate::ValidatedCluster;
 
 pub(super) fn all(cluster: &ValidatedCluster) -> Vec<StatefulSet> {
@@ -40,7 +39,7 @@ fn of(cluster: &ValidatedCluster, server: &Server<'_>) -> StatefulSet {
                 type_: Some("OnDelete".to_owned()),
                 rolling_update: None,
             }),
-            persistent_volume_claim_retention_policy: Some(retention(cluster.deletion_policy())),
+            persistent_volume_claim_retention_policy: Some(retain()),
             template: pod::template(cluster, server),
             volume_claim_templates: Some(vec![claim(server)]),
             ..StatefulSetSpec::default()
@@ -49,15 +48,11 @@ fn of(cluster: &ValidatedCluster, server: &Server<'_>) -> StatefulSet {
     }
 }
 
-/// Claims have no owner of ours. With `Delete` the StatefulSet becomes their owner; both values are always written, so that
-/// going back to `Retain` really is going back.
-fn retention(policy: DeletionPolicy) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
-    let when_deleted = match policy {
-        DeletionPolicy::Retain => "Retain",
-        DeletionPolicy::Delete => "Delete",
-    };
+/// Claims never have an owner, so nothing takes them away but the operator, which looks at the last manifest (`deletion`). Both
+/// values are written, though they are the defaults: whoever changes them is put right.
+fn retain() -> StatefulSetPersistentVolumeClaimRetentionPolicy {
     StatefulSetPersistentVolumeClaimRetentionPolicy {
-        when_deleted: Some(when_deleted.to_owned()),
+        when_deleted: Some("Retain".to_owned()),
         when_scaled: Some("Retain".to_owned()),
     }
 }

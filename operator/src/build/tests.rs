@@ -287,12 +287,12 @@ fn nothing_of_a_claim_depends_on_what_may_change() {
 }
 
 #[test]
-fn volumes_stay_unless_the_manifest_says_otherwise() {
-    for (spec, when_deleted) in [(MINIMAL, "Retain"), (DELETE, "Delete")] {
+fn volumes_have_no_owner_whatever_the_manifest_says() {
+    for spec in [MINIMAL, DELETE] {
         for set in built(spec).stateful_sets {
             let spec = set.spec.unwrap();
             let retention = spec.persistent_volume_claim_retention_policy.unwrap();
-            assert_eq!(retention.when_deleted.as_deref(), Some(when_deleted));
+            assert_eq!(retention.when_deleted.as_deref(), Some("Retain"));
             assert_eq!(retention.when_scaled.as_deref(), Some("Retain"));
             for claim in spec.volume_claim_templates.unwrap() {
                 assert_eq!(claim.metadata.owner_references, None);

@@ -6,7 +6,8 @@ mod policy;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::channel::mpsc;
+use futures::future::{join, join_all};
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
@@ -25,6 +26,7 @@ pub use policy::{Backoffs, Outlook};
 
 use crate::context::Context;
 use crate::crd::GfsCluster;
+use crate::deletion::{self, Clusters};
 use crate::error::{Error, Result};
 use crate::labels;
 
@@ -72,7 +74,15 @@ async fn run_in(
     let (client, config) = (ctx.client.clone(), watcher::Config::default());
     let (reader, writer) = reflector::store();
     let api: Api<Guarded> = scoped(client.clone(), namespace);
-    let clusters = watcher(api, config).default_backoff().reflect(writer).applied_objects();
+    let mut known = Clusters::default();
+    let (deletions, deleted) = mpsc::unbounded();
+    let clusters = watcher(api, config).default_backoff().inspect_ok(move |event| {
+        for deletion in known.hear(event) {
+            // Nobody listens only when this ends.
+            let _ = deletions.unbounded_send(deletion);
+        }
+    });
+    let clusters = clusters.reflect(writer).applied_objects();
     // Without it each status that is written would wake the next pass.
     let clusters = clusters.predicate_filter(
         predicates::generation.combine(predicates::annotations),
@@ -88,9 +98,10 @@ async fn run_in(
         .owns_stream(children::<StatefulSet>(&client, namespace))
         .watches_stream(children::<Pod>(&client, namespace), cluster_of)
         .graceful_shutdown_on(stop)
-        .run(reconcile, again, ctx);
+        .run(reconcile, again, ctx.clone());
     // What went wrong was told where it did.
-    passes.for_each(|_| std::future::ready(())).await;
+    let passes = passes.for_each(|_| std::future::ready(()));
+    join(passes, deletion::carry_out_all(&ctx, deleted)).await;
 }
 
 fn scoped<K>(client: Client, namespace: Option<&str>) -> Api<K>
@@ -164,7 +175,7 @@ fn key(cluster: &Guarded) -> (String, String) {
 }
 
 /// From 0 to 1, by the clock's last digits: it only spreads what failed together.
-fn jitter() -> f64 {
+pub(crate) fn jitter() -> f64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     f64::from(now.unwrap_or_default().subsec_nanos() % 1_000_003) / 1_000_003.0
 }

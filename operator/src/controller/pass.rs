@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use gfs_types::ByteSize;
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::timeout;
 
@@ -13,15 +12,15 @@ use super::policy::Outlook;
 use crate::apply::{self, Live, Manifest};
 use crate::build::build;
 use crate::context::Context;
-use crate::crd::{DeletionPolicy, PAUSED_ANNOTATION};
+use crate::crd::PAUSED_ANNOTATION;
 use crate::dereference;
 use crate::error::{Error, Result};
 use crate::events::Reason;
 use crate::formatting;
 use crate::owner::Owner;
+use crate::rollout;
 use crate::status::{self, Learnt, LiveCluster, Type, find, is_true};
 use crate::validate::{Problem, ValidatedCluster, validate};
-use crate::{retention, rollout};
 
 /// Looks at a cluster and does what is to be done now, as far as it comes within `limit`.
 ///
@@ -58,13 +57,8 @@ pub async fn pass(ctx: &Context, namespace: &str, name: &str, limit: Duration) -
 
 /// Brings what is there nearer to what the manifest says.
 async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) -> Result<()> {
-    let valid = learn_manifest(ctx, live, learnt);
-    let mut children = dereference::children(ctx, &live.owner).await?;
-    if retention::wanted(live.spec()) == DeletionPolicy::Retain {
-        retention::take_back(ctx, &live.owner, &mut children.live).await?;
-    }
-    learn_policy(learnt, live, &dereference::stateful_sets(&children.live, &live.owner)?);
-    let valid = valid?;
+    let valid = learn_manifest(ctx, live, learnt)?;
+    let children = dereference::children(ctx, &live.owner).await?;
     let wanted = apply::manifests(&build(&valid))?;
     let applied = if learnt.paused {
         children.live
@@ -75,7 +69,6 @@ async fn converge(ctx: &Context, live: &mut LiveCluster, learnt: &mut Learnt) ->
         applied.live
     };
     let sets = dereference::stateful_sets(&applied, &live.owner)?;
-    learn_policy(learnt, live, &sets);
     let pods = dereference::pods_of(&sets, children.pods);
     let volumes = dereference::volumes(ctx, &live.owner, &pods).await?;
     learnt.troubles = status::troubles(&pods);
@@ -116,10 +109,6 @@ fn learn_manifest(
     learnt.image = Some(valid.image().to_owned());
     learnt.selector = Some(valid.chunkserver_selector_text());
     Ok(valid)
-}
-
-fn learn_policy(learnt: &mut Learnt, live: &LiveCluster, sets: &[StatefulSet]) {
-    learnt.deletion_policy = retention::effective(sets, live.status.deletion_policy);
 }
 
 fn unreadable(error: &serde_json::Error) -> Problem {

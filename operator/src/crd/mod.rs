@@ -151,6 +151,14 @@ pub enum DeletionPolicy {
     Delete,
 }
 
+impl DeletionPolicy {
+    /// Whether the data is given up: what is not said twice is not said.
+    #[must_use]
+    pub fn gives_up(self, confirmation: Option<&str>) -> bool {
+        self == Self::Delete && confirmation == Some(DELETION_CONFIRMATION)
+    }
+}
+
 fn default_chunk_size() -> String {
     gfs_types::ByteSize(gfs_types::limits::CHUNK_BYTES_DEFAULT).to_string()
 }

@@ -5,8 +5,6 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::DeletionPolicy;
-
 /// What is known of the cluster.
 #[derive(Debug, Clone, PartialEq, Default, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,9 +29,6 @@ pub struct GfsClusterStatus {
     /// The chunkservers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunkservers: Option<ChunkserversStatus>,
-    /// What becomes of the volumes if the cluster is deleted now: what its StatefulSets say, whatever `spec` does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deletion_policy: Option<DeletionPolicy>,
     /// The image that the pods are to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::conditions::{Type, Verdict, find};
 use super::trouble::{Troubles, waited_for};
 use super::{chunks, stall};
-use crate::crd::{ChunkserversStatus, DeletionPolicy, GfsClusterStatus, MastersStatus};
+use crate::crd::{ChunkserversStatus, GfsClusterStatus, MastersStatus};
 use crate::error::{Category, Error};
 use crate::formatting::Step;
 use crate::master::{MasterError, Member};
@@ -38,8 +38,6 @@ pub struct Learnt {
     pub unused_claims: Vec<String>,
     /// What Kubernetes says of pods that do not come up.
     pub troubles: Troubles,
-    /// What becomes of the volumes if the cluster is deleted now.
-    pub deletion_policy: Option<DeletionPolicy>,
     /// What is waited for, if it is nothing of the above.
     pub awaited: Option<String>,
 }
@@ -171,7 +169,6 @@ pub fn compute(
     if learnt.image.is_some() {
         status.image.clone_from(&learnt.image);
     }
-    status.deletion_policy = learnt.deletion_policy.or(status.deletion_policy);
     if let Some(pods) = &learnt.pods {
         status.masters = Some(masters(learnt, pods));
         status.chunkservers = Some(chunkservers(before, learnt, pods));

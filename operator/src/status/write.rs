@@ -48,12 +48,6 @@ impl LiveCluster {
         serde_json::from_value(object)
     }
 
-    /// Its manifest, readable or not.
-    #[must_use]
-    pub fn spec(&self) -> &Value {
-        &self.object.data["spec"]
-    }
-
     /// Whether it is being deleted.
     #[must_use]
     pub fn is_ending(&self) -> bool {

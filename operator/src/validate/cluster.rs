@@ -27,7 +27,6 @@ pub struct ValidatedCluster {
     pub(super) chunkserver: ValidatedServer,
     pub(super) domains: Vec<ValidatedDomain>,
     pub(super) network_policy: Option<ValidatedNetworkPolicy>,
-    pub(super) deletion_policy: DeletionPolicy,
 }
 
 /// What all pods of one kind have in common.
@@ -52,12 +51,6 @@ impl ValidatedCluster {
     #[must_use]
     pub fn image(&self) -> &str {
         &self.image.reference
-    }
-
-    /// What becomes of the volumes when the cluster is deleted.
-    #[must_use]
-    pub const fn deletion_policy(&self) -> DeletionPolicy {
-        self.deletion_policy
     }
 
     /// The failure domains, by name.
@@ -120,7 +113,6 @@ pub(super) fn validate(
         chunkserver: chunkserver(chunkservers, masters_address, &mut problems),
         domains: domains::validate(chunkservers, &mut problems),
         network_policy: network_policy_of(network_policy, defaults, &mut problems),
-        deletion_policy: *deletion_policy,
         name,
         namespace,
         uid,
@@ -185,7 +177,7 @@ fn check_counts(
 }
 
 fn check_deletion(policy: DeletionPolicy, confirmation: Option<&str>, problems: &mut Problems) {
-    if policy == DeletionPolicy::Delete && confirmation != Some(DELETION_CONFIRMATION) {
+    if policy == DeletionPolicy::Delete && !policy.gives_up(confirmation) {
         problems.add(
             "spec.deletionConfirmation",
             format!(

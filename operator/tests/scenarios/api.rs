@@ -8,7 +8,7 @@ use kube::client::Body;
 use serde_json::{Map, Value, json};
 use tower::Service;
 
-use crate::world::{Key, State, Stored, World, bump};
+use crate::world::{CLAIMS, Key, State, Stored, World, bump};
 
 #[derive(Clone)]
 pub(crate) struct Api(pub(crate) World);
@@ -186,13 +186,13 @@ impl Asked {
                 return conflict();
             }
         }
-        if key.0 != "pods" {
+        if !["pods", CLAIMS].contains(&key.0.as_str()) {
             let body = state.objects.remove(key).unwrap().body;
             return (200, body);
         }
-        // Its kubelet ends it, in the next turn.
-        state.change("pods", &key.1, |pod| {
-            pod["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+        // A pod's kubelet ends it, in the next turn; a claim goes when no pod uses it any more.
+        state.change(&key.0, &key.1, |body| {
+            body["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
         });
         (200, state.objects[key].body.clone())
     }

@@ -9,9 +9,9 @@ mod world;
 mod beside;
 mod converge;
 mod crash;
+mod deletion;
 mod master;
 mod refuse;
-mod retention;
 mod roll;
 mod volumes;
 

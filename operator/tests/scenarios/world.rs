@@ -13,7 +13,7 @@ pub(crate) const NAMESPACE: &str = "storage";
 /// What it is called.
 pub(crate) const NAME: &str = "prod";
 /// Claims, as the API server names them.
-const CLAIMS: &str = "persistentvolumeclaims";
+pub(crate) const CLAIMS: &str = "persistentvolumeclaims";
 pub(crate) const UID: &str = "0f6c1a52-53a7-4f4e-9d5e-2f1f8a8b1c3d";
 
 /// Where the API server keeps objects: `(plural, name)`; everything is in one namespace.
@@ -212,7 +212,7 @@ fn at(minutes: i64) -> Value {
     json!((began + SignedDuration::from_mins(minutes)).to_string())
 }
 
-fn is_ending(body: &Value) -> bool {
+pub(crate) fn is_ending(body: &Value) -> bool {
     body["metadata"]["deletionTimestamp"].is_string()
 }
 

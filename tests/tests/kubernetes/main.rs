@@ -35,7 +35,7 @@ const CASES: &[Case] = cases![
     Namespace upkeep::config_change_is_rolled_out_one_at_a_time,
     Namespace upkeep::scale_up_adds_chunkservers_that_take_chunks,
     Namespace upkeep::deletion_keeps_data_unless_said_twice,
-    Namespace upkeep::volumes_that_are_to_stay_stay_in_a_pause_too,
+    Namespace upkeep::the_last_word_before_a_deletion_counts,
     Namespace upkeep::a_paused_cluster_is_left_alone,
     Namespace upkeep::an_object_someone_else_changed_is_put_back,
     Namespace lost::a_lost_master_volume_is_reported_and_nothing_is_formatted,

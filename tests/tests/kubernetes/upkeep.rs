@@ -84,35 +84,50 @@ pub(crate) fn deletion_keeps_data_unless_said_twice(namespace: &Namespace) -> Re
     cluster
         .change(&json!({"deletionPolicy": "Delete", "deletionConfirmation": "yes-delete-data"}))?;
     cluster.ready(READY_WITHIN)?;
-    delete(&cluster)?;
-    until("the volumes to go", SEEN_WITHIN, || {
-        let left = claims()?;
-        ensure!(left.is_empty(), "{} are left", left.len());
+
+    // Only the cluster's own deletion counts, not that of what its pods are made from.
+    let sets = ["delete", "statefulset", "gfs-master", "gfs-chunk-default", "--cascade=foreground"];
+    namespace.kubectl(&sets)?;
+    until("the pods to come back", SEEN_WITHIN, || {
+        let pods = cluster.pods()?;
+        ensure!(pods.len() == 4, "{pods:?}");
         Ok(())
-    })
+    })?;
+    cluster.ready(READY_WITHIN)?;
+    namespace.kubectl(&["delete", "pod", "toolbox"])?;
+    Toolbox::start(&cluster)?.holds("/kept", CONTENT)?;
+
+    delete(&cluster)?;
+    volumes_go(&cluster)?;
+    ensure!(namespace.has_event("VolumesDeleted")?, "no event says that volumes were deleted");
+    Ok(())
 }
 
-/// Said in a pause, and so by nobody but the manifest: the volumes stay all the same.
-pub(crate) fn volumes_that_are_to_stay_stay_in_a_pause_too(namespace: &Namespace) -> Result<()> {
+/// Whatever was said before, and though nobody acted on the last word: it is said in a pause, right before the deletion.
+pub(crate) fn the_last_word_before_a_deletion_counts(namespace: &Namespace) -> Result<()> {
     let given_up = json!({"deletionPolicy": "Delete", "deletionConfirmation": "yes-delete-data"});
     let cluster = GfsCluster::start(namespace, &given_up)?;
-    let is = |policy: &str| {
-        until(&format!("status.deletionPolicy to be {policy}"), SEEN_WITHIN, || {
-            let status = cluster.object()?["status"].clone();
-            ensure!(status["deletionPolicy"] == policy, "{status}");
-            Ok(())
-        })
-    };
-    is("Delete")?;
     namespace.kubectl(&["annotate", "gfscluster", "gfs", "gfs.rs/paused=true"])?;
     cluster.told("Paused", "True", SEEN_WITHIN)?;
     cluster.change(&json!({"deletionPolicy": "Retain"}))?;
-    is("Retain")?;
     delete(&cluster)?;
     let left = namespace.list("persistentvolumeclaims", &cluster.selector())?;
     let going = left.iter().filter(|it| !it["metadata"]["deletionTimestamp"].is_null()).count();
     ensure!(left.len() == 4 && going == 0, "{} volumes are left, {going} of them go", left.len());
-    Ok(())
+
+    // The other way round.
+    GfsCluster::apply(namespace, "gfs", &json!({}))?.ready(READY_WITHIN)?;
+    cluster.change(&given_up)?;
+    delete(&cluster)?;
+    volumes_go(&cluster)
+}
+
+fn volumes_go(cluster: &GfsCluster<'_>) -> Result<()> {
+    until("the volumes to go", SEEN_WITHIN, || {
+        let left = cluster.namespace.list("persistentvolumeclaims", &cluster.selector())?;
+        ensure!(left.is_empty(), "{} are left", left.len());
+        Ok(())
+    })
 }
 
 /// Deletes it, and waits for the end of its pods.
