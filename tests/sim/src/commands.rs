@@ -29,6 +29,7 @@ impl World {
         number: usize,
         message: ToChunkserver,
     ) -> anyhow::Result<()> {
+        self.is_commanded(number, &message.command);
         let run = self.servers[number].run;
         let Some(process) = self.process(number, run) else { return Ok(()) };
         match process.conversation.obey(message) {
@@ -54,6 +55,7 @@ impl World {
     ) -> anyhow::Result<()> {
         let Some(control) = self.controls.get(&id) else { return Ok(()) };
         let (number, run, now) = (control.server, control.run, self.now);
+        self.is_commanded(number, &message.command);
         let Some(process) = self.process(number, run) else { return Ok(()) };
         if process.link.control != Some(id) {
             return Ok(());

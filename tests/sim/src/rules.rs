@@ -43,6 +43,8 @@ pub(crate) struct Rules {
     newcomers: Vec<ServerUid>,
     /// Who found a bad block of its own while it was copied, and under which version.
     bad_sources: BTreeSet<(usize, ChunkHandle, ChunkVersion)>,
+    /// Deletions that came for another version than the replica has, by server, chunk and their version: which one it has.
+    misdirected: BTreeMap<(usize, ChunkHandle, ChunkVersion), ChunkVersion>,
     /// Requests that arrived, by the numbers of their calls.
     asked: BTreeMap<u64, (usize, Target, DataRequest)>,
 }
@@ -200,8 +202,23 @@ impl World {
         server.clock.now()
     }
 
+    /// A command arrives, whichever run of the server is there by now.
+    pub(crate) fn is_commanded(&mut self, number: usize, command: &Command) {
+        let Command::DeleteReplica { handle, version } = command else { return };
+        let Some(process) = &self.servers[number].up else { return };
+        let has = process.store.replica(*handle).ok().map(|replica| replica.version);
+        let deletion = (number, *handle, *version);
+        match has.filter(|has| has != version) {
+            Some(has) => drop(self.rules.misdirected.insert(deletion, has)),
+            None => drop(self.rules.misdirected.remove(&deletion)),
+        }
+    }
+
     /// A server tells the master.
     pub(crate) fn told_master(&mut self, number: usize, message: &FromChunkserver) {
+        if let FromChunkserver::ReplicaDeleted { handle, version, result } = message {
+            return self.deleted(number, *handle, *version, result.is_ok());
+        }
         let now = self.shown_to(number);
         let FromChunkserver::Raised { handle, version, result } = message else { return };
         let Some(process) = &self.servers[number].up else { return };
@@ -222,6 +239,17 @@ impl World {
                 replica.length
             );
             self.is_broken("raise-5", &what);
+        }
+    }
+
+    /// collect: a replica is deleted under the version that it has, or not at all.
+    fn deleted(&mut self, number: usize, handle: ChunkHandle, version: ChunkVersion, done: bool) {
+        let misdirected = self.rules.misdirected.remove(&(number, handle, version));
+        if let Some(has) = misdirected.filter(|_| done) {
+            let what = format!(
+                "chunk {handle}: server-{number} deletes {version} on command, and had {has}"
+            );
+            self.is_broken("collect", &what);
         }
     }
 
