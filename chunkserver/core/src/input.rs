@@ -195,11 +195,6 @@ pub enum Input {
         /// What it asks.
         mutation: Mutation,
     },
-    /// `DataRequest::FlushReplica`.
-    FlushReplica {
-        /// Owed an answer.
-        token: Token,
-    },
     /// `DataRequest::Inspect`.
     Inspect {
         /// Owed an answer.

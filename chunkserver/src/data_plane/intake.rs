@@ -38,7 +38,6 @@ impl Intake<'_> {
             }
             DataRequest::Order(order) => self.order(order, inline)?,
             DataRequest::Sync => (Request::Sync, None),
-            DataRequest::FlushReplica => (Request::FlushReplica, None),
             DataRequest::Committed { serial, length } => {
                 (Request::Committed { from: self.from, serial, length }, None)
             }

@@ -212,8 +212,7 @@ fn is_small(request: &Request) -> bool {
         Request::Write { data, .. } | Request::Append { data, .. } => is_short(data),
         Request::Order { data, .. } => data.as_ref().is_none_or(is_short),
         Request::Sync | Request::Committed { .. } | Request::Inspect => true,
-        Request::FlushReplica
-        | Request::Verify { .. }
+        Request::Verify { .. }
         | Request::Checksums
         | Request::Equalise { .. }
         | Request::Piece { .. }

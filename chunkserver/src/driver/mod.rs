@@ -65,8 +65,6 @@ pub enum Request {
     },
     /// `DataRequest::Sync`.
     Sync,
-    /// `DataRequest::FlushReplica`.
-    FlushReplica,
     /// `DataRequest::Order`, from a primary.
     Order {
         /// Who sends it: from the connection's `Hello`.

@@ -44,7 +44,6 @@ pub(super) fn way(token: Token, target: Target, request: Request) -> Way {
             mutate(Mutation::Append { length: data.length(), source }, Some(data))
         }
         Request::Sync => mutate(Mutation::Sync, None),
-        Request::FlushReplica => core(Input::FlushReplica { token }, None),
         Request::Order { from, order, data } => {
             // Bytes of another length than ordered are not the ones that were meant.
             let data = data.filter(|data| match order.kind {

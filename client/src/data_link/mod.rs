@@ -184,7 +184,7 @@ const fn lane_of(request: &DataRequest) -> Lane {
         DataRequest::Read { .. } | DataRequest::Verify { .. } | DataRequest::Checksums => {
             Lane::Read
         }
-        DataRequest::Sync | DataRequest::FlushReplica => Lane::Flush,
+        DataRequest::Sync => Lane::Flush,
         _ => Lane::Mutate,
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use gfs_types::ids::FileId;
-use gfs_types::message::client::{ChunkLocation, Entry, LeaseTarget, Request};
-use gfs_types::message::data::{DataRequest, DataResponse};
+use gfs_types::message::client::{ChunkLocation, Entry, LeaseTarget, ReplicaLocation, Request};
+use gfs_types::message::data::{DataRequest, DataResponse, ReplicaInfo};
 use gfs_types::region::ChunkIndex;
 use tokio::time::Instant;
 
@@ -13,6 +13,7 @@ use super::read::ended;
 use super::{Engine, attempt_until, odd_answer};
 use crate::error::Result;
 use crate::op::length::{Event, Session, Step};
+use crate::retry::Failure;
 
 /// A server that is silent for this long is asked again, or left for another.
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -75,23 +76,13 @@ impl Engine {
                     Err(no) => return Err(self.no_good(doing, no)),
                 },
                 Step::Inspect(chunk, replica) => {
-                    let until = attempt_until(deadline, ATTEMPT);
-                    let of = (chunk.handle, chunk.version);
-                    let answer = self.ask_plain(&replica, of, DataRequest::Inspect, until).await;
-                    Event::Inspected(answer.and_then(|answer| match answer.response {
-                        DataResponse::Replica(info) => Ok(info),
-                        other => Err(odd_answer(&other)),
-                    }))
+                    Event::Inspected(self.ask_inspect(&chunk, &replica, deadline).await)
                 }
-                Step::Lease => {
-                    let target = LeaseTarget::Index(index);
-                    let request = Request::Lease { file, target, not_version: None };
-                    match self.ask_master(request, deadline).await {
-                        Ok(_) => Event::Leased(Ok(())),
-                        Err(NoGood::Refused(error)) => Event::Leased(Err(error)),
-                        Err(no) => return Err(self.no_good(doing, no)),
-                    }
-                }
+                Step::Lease => match self.ask_lease(file, index, deadline).await {
+                    Ok(()) => Event::Leased(Ok(())),
+                    Err(NoGood::Refused(error)) => Event::Leased(Err(error)),
+                    Err(no) => return Err(self.no_good(doing, no)),
+                },
                 Step::Pause(ms) => {
                     self.pause(ms, deadline).await;
                     Event::Rested
@@ -102,5 +93,32 @@ impl Engine {
             session.on(event);
         }
         Err(self.timed_out(doing, session.last(), false))
+    }
+
+    /// What a replica is, from its server.
+    pub(super) async fn ask_inspect(
+        &self,
+        chunk: &ChunkLocation,
+        replica: &ReplicaLocation,
+        deadline: Instant,
+    ) -> std::result::Result<ReplicaInfo, Failure> {
+        let until = attempt_until(deadline, ATTEMPT);
+        let of = (chunk.handle, chunk.version);
+        match self.ask_plain(replica, of, DataRequest::Inspect, until).await?.response {
+            DataResponse::Replica(info) => Ok(info),
+            other => Err(odd_answer(&other)),
+        }
+    }
+
+    /// Returns when a chunk has a primary.
+    pub(super) async fn ask_lease(
+        &self,
+        file: FileId,
+        index: ChunkIndex,
+        deadline: Instant,
+    ) -> std::result::Result<(), NoGood> {
+        let target = LeaseTarget::Index(index);
+        let request = Request::Lease { file, target, not_version: None };
+        self.ask_master(request, deadline).await.map(drop)
     }
 }

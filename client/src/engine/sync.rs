@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
-use gfs_types::ids::{FileId, ServerUid};
+use futures::future::join_all;
+use gfs_types::ids::FileId;
 use gfs_types::message::client::{ChunkLocation, ReplicaLocation};
 use gfs_types::message::data::{DataRequest, DataResponse};
 use gfs_types::region::ChunkIndex;
@@ -45,9 +44,16 @@ impl Engine {
                 Step::Sync(chunk, primary) => {
                     Event::Synced(self.ask_sync(&chunk, &primary, deadline).await)
                 }
-                Step::Flush(chunk, replicas) => {
-                    Event::Flushed(self.ask_flush(&chunk, &replicas, deadline).await)
+                Step::Inspect(chunk) => {
+                    let asked = chunk.replicas.iter();
+                    let asked = asked.map(|replica| self.ask_inspect(&chunk, replica, deadline));
+                    Event::Inspected(join_all(asked).await)
                 }
+                Step::Lease => match self.ask_lease(file, index, deadline).await {
+                    Ok(()) => Event::Leased(Ok(())),
+                    Err(NoGood::Refused(error)) => Event::Leased(Err(error)),
+                    Err(no) => return Err(self.no_good(doing, no)),
+                },
                 Step::Pause(ms) => {
                     self.pause(ms, deadline).await;
                     Event::Rested
@@ -79,24 +85,5 @@ impl Engine {
             DataResponse::Committed { length, .. } => Ok(length),
             other => Err(odd_answer(&other)),
         }
-    }
-
-    /// All at once; who could not, and why.
-    async fn ask_flush(
-        &self,
-        chunk: &ChunkLocation,
-        replicas: &[ReplicaLocation],
-        deadline: Instant,
-    ) -> Vec<(ServerUid, Failure)> {
-        let until = attempt_until(deadline, ATTEMPT);
-        let of = (chunk.handle, chunk.version);
-        let flushes: FuturesUnordered<_> = replicas
-            .iter()
-            .map(|replica| async move {
-                let answer = self.ask_plain(replica, of, DataRequest::FlushReplica, until).await;
-                answer.err().map(|failure| (replica.chunkserver, failure))
-            })
-            .collect();
-        flushes.filter_map(|failed| async move { failed }).collect().await
     }
 }

@@ -1,9 +1,13 @@
 //! Having one chunk on disk on every replica (mut-5).
+//!
+//! The primary does it, by an order like any other. Without a lease there is nothing to do where every replica ended the last one in
+//! order: it flushed everything before. Otherwise nobody may be believed who flushes what it has: it may have lost what was
+//! acknowledged with its power, or lack what only an absent one has. A new lease makes the members equal first (equal-1).
 
 use gfs_types::Error as WireError;
-use gfs_types::ids::ServerUid;
 use gfs_types::message::client::{ChunkLocation, ReplicaLocation};
 use gfs_types::message::control::ReplicaState;
+use gfs_types::message::data::ReplicaInfo;
 
 use super::End;
 use crate::retry::{Attempt, Backoff, Failure, Next, next};
@@ -15,8 +19,10 @@ pub(crate) enum Step {
     Locate,
     /// Ask the primary to sync.
     Sync(ChunkLocation, ReplicaLocation),
-    /// Ask these replicas, each, to flush: nobody has the lease.
-    Flush(ChunkLocation, Vec<ReplicaLocation>),
+    /// Ask each replica whether it is clean: the master says so, but may have heard it before the last lease.
+    Inspect(ChunkLocation),
+    /// Ask for a lease, so that there is a primary.
+    Lease,
     /// Pause, in milliseconds.
     Pause(u64),
     /// It is on disk. The length of the chunk, if the primary told it.
@@ -32,8 +38,10 @@ pub(crate) enum Event {
     Located(Result<Option<ChunkLocation>, WireError>),
     /// Of `Sync`: the length of the chunk.
     Synced(Result<u64, Failure>),
-    /// Of `Flush`: who could not, and why.
-    Flushed(Vec<(ServerUid, Failure)>),
+    /// Of `Inspect`: what each says.
+    Inspected(Vec<Result<ReplicaInfo, Failure>>),
+    /// Of `Lease`.
+    Leased(Result<(), WireError>),
     /// The pause is over.
     Rested,
 }
@@ -67,18 +75,16 @@ impl Session {
         match event {
             Event::Located(Ok(None)) => self.step = Step::Done(None),
             Event::Located(Ok(Some(chunk))) => self.located(chunk),
-            Event::Located(Err(error)) => self.step = Step::End(End::Refused(error)),
+            Event::Located(Err(error)) | Event::Leased(Err(error)) => {
+                self.step = Step::End(End::Refused(error));
+            }
             Event::Synced(Ok(length)) => self.step = Step::Done(Some(length)),
             Event::Synced(Err(failure)) => self.failed(&failure),
-            Event::Flushed(failures) => match failures.into_iter().next() {
-                None => self.step = Step::Done(None),
-                Some((_, failure)) => self.failed(&failure),
-            },
-            Event::Rested => self.step = Step::Locate,
+            Event::Inspected(replicas) => self.inspected(&replicas),
+            Event::Leased(Ok(())) | Event::Rested => self.step = Step::Locate,
         }
     }
 
-    /// A clean replica flushed everything before it became clean.
     fn located(&mut self, chunk: ChunkLocation) {
         if let Some(primary) = chunk.primary {
             let replica = chunk.replicas.iter().find(|r| r.chunkserver == primary).cloned();
@@ -92,9 +98,15 @@ impl Session {
             self.pause(0, "no replica of the chunk is known yet");
             return;
         }
-        let dirty = |r: &&ReplicaLocation| r.state != ReplicaState::Clean;
-        let dirty: Vec<_> = chunk.replicas.iter().filter(dirty).cloned().collect();
-        self.step = if dirty.is_empty() { Step::Done(None) } else { Step::Flush(chunk, dirty) };
+        let clean = chunk.replicas.iter().all(|replica| replica.state == ReplicaState::Clean);
+        self.step = if clean { Step::Inspect(chunk) } else { Step::Lease };
+    }
+
+    fn inspected(&mut self, replicas: &[Result<ReplicaInfo, Failure>]) {
+        let clean = |replica: &Result<ReplicaInfo, Failure>| {
+            replica.as_ref().is_ok_and(|info| info.state == ReplicaState::Clean)
+        };
+        self.step = if replicas.iter().all(clean) { Step::Done(None) } else { Step::Lease };
     }
 
     fn failed(&mut self, failure: &Failure) {
@@ -117,6 +129,8 @@ mod tests {
     use super::*;
     use crate::op::tests::{location, lost, refused};
     use gfs_types::ErrorKind;
+    use gfs_types::fence::ChunkVersion;
+    use gfs_types::ids::ServerUid;
 
     fn unleased(states: [ReplicaState; 3]) -> ChunkLocation {
         let mut chunk = location(0, 5);
@@ -125,6 +139,10 @@ mod tests {
             replica.state = state;
         }
         chunk
+    }
+
+    fn info(state: ReplicaState) -> ReplicaInfo {
+        ReplicaInfo { version: ChunkVersion(5), committed_length: 9, primary: false, state }
     }
 
     #[test]
@@ -141,20 +159,38 @@ mod tests {
     }
 
     #[test]
-    fn without_a_lease_only_replicas_that_are_not_clean_are_flushed() {
-        use ReplicaState::{Clean, Unclean};
-        let mut session = Session::new(1);
-        session.on(Event::Located(Ok(Some(unleased([Clean, Unclean, Clean])))));
-        let Step::Flush(_, who) = session.step() else { panic!("{:?}", session.step()) };
-        assert_eq!(who.iter().map(|r| r.chunkserver.0).collect::<Vec<_>>(), [2]);
-        session.on(Event::Flushed(vec![(ServerUid(2), refused(ErrorKind::Stale))]));
-        session.on(Event::Rested);
-        session.on(Event::Located(Ok(Some(unleased([Clean, Clean, Clean])))));
-        assert_eq!(*session.step(), Step::Done(None));
+    fn dur_2_without_a_lease_nobody_is_believed_to_have_all_who_did_not_end_the_last_one_in_order()
+    {
+        use ReplicaState::{Clean, Corrupt, Suspect, Unclean};
+        for state in [Unclean, Suspect, Corrupt] {
+            let mut session = Session::new(1);
+            session.on(Event::Located(Ok(Some(unleased([Clean, state, Clean])))));
+            assert_eq!(*session.step(), Step::Lease, "one is {state:?}");
+            session.on(Event::Leased(Ok(())));
+            session.on(Event::Located(Ok(Some(location(0, 6)))));
+            assert!(matches!(session.step(), Step::Sync(..)), "{:?}", session.step());
+        }
     }
 
     #[test]
-    fn a_hole_needs_no_flush_and_no_replica_is_no_success() {
+    fn dur_2_replicas_are_clean_when_they_say_so_themselves() {
+        use ReplicaState::{Clean, Unclean};
+        let inspected = |replicas| {
+            let mut session = Session::new(1);
+            session.on(Event::Located(Ok(Some(unleased([Clean; 3])))));
+            assert_eq!(*session.step(), Step::Inspect(unleased([Clean; 3])));
+            session.on(Event::Inspected(replicas));
+            session.step().clone()
+        };
+        let clean = || Ok(info(Clean));
+        assert_eq!(inspected(vec![clean(), clean(), clean()]), Step::Done(None));
+        assert_eq!(inspected(vec![clean(), Ok(info(Unclean)), clean()]), Step::Lease);
+        assert_eq!(inspected(vec![clean(), clean(), Err(lost())]), Step::Lease);
+        assert_eq!(inspected(vec![clean(), clean(), Err(refused(ErrorKind::Stale))]), Step::Lease);
+    }
+
+    #[test]
+    fn a_hole_needs_no_sync_and_no_replica_is_no_success() {
         let mut session = Session::new(1);
         session.on(Event::Located(Ok(None)));
         assert_eq!(*session.step(), Step::Done(None));

@@ -349,7 +349,6 @@ fn describe(request: &DataRequest) -> &'static str {
         DataRequest::Write { .. } => "write",
         DataRequest::Append { .. } => "append to",
         DataRequest::Sync => "sync",
-        DataRequest::FlushReplica => "flush",
         DataRequest::Order(_) => "obey in",
         DataRequest::Committed { .. } => "commit",
         DataRequest::Read { .. } => "read",

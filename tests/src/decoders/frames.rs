@@ -123,7 +123,6 @@ fn requests() -> Vec<DataRequest> {
         DataRequest::Write { offset: 10, length: 20, source: pushed },
         DataRequest::Append { length: 20, source: DataSource::Inline },
         DataRequest::Sync,
-        DataRequest::FlushReplica,
         order(OrderKind::Write { offset: 10, length: 20, source: pushed }),
         order(OrderKind::Pad),
         DataRequest::Committed { serial: SerialNumber(8), length: 99 },

@@ -27,7 +27,7 @@ use gfs_types::region::ChunkSize;
 use gfs_types::time::Instant;
 
 use crate::effect::{Effect, StoreOp};
-use crate::input::{Copied, Input, Job, Ticket, Token};
+use crate::input::{Copied, Input, Job, Ticket};
 use crate::invariants;
 use crate::primary::{Grant, Primary};
 use crate::secondary::Secondary;
@@ -94,7 +94,6 @@ pub(crate) enum Pending {
     Raise { version: ChunkVersion, was: ReplicaState },
     Sync { version: ChunkVersion, serial: SerialNumber },
     End { version: ChunkVersion, serial: SerialNumber },
-    FlushReplica { token: Token },
     Equalised { job: Job, copied: Copied, part: equalise::Part },
     Authority { version: ChunkVersion },
     Corrupt,
@@ -220,7 +219,6 @@ impl Replica {
             Input::Mutate { token, target, mutation } => {
                 self.mutate(now, token, &target, mutation, out);
             }
-            Input::FlushReplica { token } => self.flush_replica(token, out),
             Input::Inspect { token, target } => self.inspect(now, token, &target, out),
             Input::Order { token, target, from, order, has_data } => {
                 self.order(token, &target, from, order, has_data, out);

@@ -5,29 +5,12 @@ use gfs_types::message::control::{FromChunkserver, ReplicaState};
 use gfs_types::message::data::{DataResponse, ReplicaInfo, Target};
 use gfs_types::time::Instant;
 
-use super::state::Condition;
-use super::{Pending, Replica, Role};
-use crate::effect::{Effect, StoreOp};
+use super::{Replica, Role};
+use crate::effect::Effect;
 use crate::input::Token;
 use crate::primary::{Phase, paused};
 
 impl Replica {
-    /// Everything that is here, on disk. For a chunk that nobody holds a lease on.
-    pub(super) fn flush_replica(&mut self, token: Token, out: &mut Vec<Effect>) {
-        match self.condition {
-            Condition::Clean => {
-                out.push(Effect::Reply { token, result: Ok(DataResponse::Done) });
-            }
-            Condition::Absent | Condition::Creating | Condition::Deleting => {
-                out.push(Effect::Reply { token, result: Err(self.not_here()) });
-            }
-            Condition::Unclean | Condition::Suspect | Condition::Corrupt => {
-                let op = StoreOp::Flush { committed_length: self.committed.length, clean: false };
-                self.store(op, Pending::FlushReplica { token }, out);
-            }
-        }
-    }
-
     /// What it is now. The primary's answer is the truth while its lease runs.
     pub(super) fn inspect(
         &self,

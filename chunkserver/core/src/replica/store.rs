@@ -4,7 +4,6 @@ use gfs_types::Error;
 use gfs_types::fence::{ChunkVersion, SerialNumber};
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::control::{FromChunkserver, RaisedReplica, ReplicaState};
-use gfs_types::message::data::DataResponse;
 use gfs_types::time::Instant;
 
 use super::state::{Condition, Event};
@@ -29,9 +28,6 @@ impl Replica {
             }
             Pending::End { version, serial } => {
                 self.lease_end_done(now, version, serial, result.map(drop), out);
-            }
-            Pending::FlushReplica { token } => {
-                out.push(Effect::Reply { token, result: result.map(|_| DataResponse::Done) });
             }
             Pending::Equalised { job, copied, part } => {
                 self.equalised(job, copied, part, result, out);

@@ -75,7 +75,6 @@ pub(super) fn encode_request(request: &DataRequest) -> (Op, u64, Vec<u8>) {
             pb::ReadExtra { length: *length, seen_length: 0 }.encode_to_vec()
         }
         DataRequest::Sync
-        | DataRequest::FlushReplica
         | DataRequest::Inspect
         | DataRequest::Checksums
         | DataRequest::Compare => Vec::new(),
@@ -119,7 +118,6 @@ fn request_from_wire(
             Ok(DataRequest::Verify { offset, length: wire.length })
         }
         Op::Sync => Ok(DataRequest::Sync),
-        Op::FlushReplica => Ok(DataRequest::FlushReplica),
         Op::Inspect => Ok(DataRequest::Inspect),
         Op::Checksums => Ok(DataRequest::Checksums),
         Op::Equalise => {

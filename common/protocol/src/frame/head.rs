@@ -167,7 +167,6 @@ pub fn op_of(request: &DataRequest) -> Op {
         DataRequest::Write { .. } => Op::Write,
         DataRequest::Append { .. } => Op::Append,
         DataRequest::Sync => Op::Sync,
-        DataRequest::FlushReplica => Op::FlushReplica,
         DataRequest::Order(_) => Op::Order,
         DataRequest::Committed { .. } => Op::Committed,
         DataRequest::Read { .. } => Op::Read,

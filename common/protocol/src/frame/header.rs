@@ -29,7 +29,7 @@ pub(super) const MAGIC: [u8; 4] = *b"GFSD";
 pub(super) const VERSION: u8 = 1;
 const FLAG_REPLY: u16 = 1;
 
-/// What a frame asks or answers. The numbers are on the wire: frozen.
+/// What a frame asks or answers. The numbers are on the wire: frozen. 12 was another one; it is not given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "each is described at its namesake in gfs_types::message::data")]
@@ -45,7 +45,6 @@ pub enum Op {
     Inspect = 9,
     Checksums = 10,
     Committed = 11,
-    FlushReplica = 12,
     Equalise = 13,
     Compare = 14,
     Copy = 15,
@@ -53,7 +52,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::Hello,
         Self::Push,
         Self::Write,
@@ -65,7 +64,6 @@ impl Op {
         Self::Inspect,
         Self::Checksums,
         Self::Committed,
-        Self::FlushReplica,
         Self::Equalise,
         Self::Compare,
         Self::Copy,

@@ -56,7 +56,6 @@ fn requests() -> Vec<DataRequest> {
         DataRequest::Append { length: 20, source: DataSource::Inline },
         DataRequest::Append { length: 20, source: pushed },
         DataRequest::Sync,
-        DataRequest::FlushReplica,
         order(OrderKind::Write { offset: 10, length: 20, source: pushed }),
         order(OrderKind::Write { offset: 10, length: 20, source: DataSource::Inline }),
         order(OrderKind::Pad),

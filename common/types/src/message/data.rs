@@ -90,8 +90,6 @@ pub enum DataRequest {
     },
     /// Client to primary: return when every replica has everything on disk.
     Sync,
-    /// To any replica of a chunk that nobody holds a lease on: have everything on disk.
-    FlushReplica,
     /// Primary to secondary: the next mutation in order.
     Order(Order),
     /// Primary to secondary: nothing new, but so much is committed now.
@@ -189,7 +187,7 @@ pub struct DataReply {
 /// The good answers. Bytes travel as the frame's payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataResponse {
-    /// `Push`, `FlushReplica`, `Committed`: done.
+    /// `Push`, `Committed`: done.
     Done,
     /// `Write`, `Sync`: committed on every member.
     Committed {
