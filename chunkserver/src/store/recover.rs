@@ -50,6 +50,23 @@ pub(super) fn recover(
     let header = Header::read(file).map_err(|error| head_error(handle, &error))?;
     check_identity(&header, handle, config)?;
     check_numbers(&header)?;
+    match recover_behind(file, header.clone(), config) {
+        // What its head says stays known, and most of it can be read: others are made equal to it, and it to them.
+        Err(StoreError::Io { source, .. }) if is_lost(&source) => {
+            let reason = format!("the disk cannot give some of it: {source}");
+            Ok(Recovered::base(header, Some(reason)))
+        }
+        recovered => recovered,
+    }
+}
+
+/// Recovers what stands behind the head.
+fn recover_behind(
+    file: &dyn File,
+    header: Header,
+    config: &StoreConfig,
+) -> Result<Recovered, StoreError> {
+    let handle = header.handle;
     let io = |source| StoreError::Io {
         handle: Some(handle),
         doing: format!("recovering chunk {handle}"),

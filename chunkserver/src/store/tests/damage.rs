@@ -11,7 +11,7 @@ use gfs_types::ids::{ChunkHandle, ClusterUid};
 use gfs_types::region::ChunkSize;
 
 use super::model::{HANDLE, config, open, pattern};
-use crate::store::layout::{DATA_AT, TABLE_AT};
+use crate::store::layout::{DATA_AT, ENDS_AT, REDO_HEAD_BYTES, TABLE_AT, redo_at};
 use crate::store::{Payload, Store, StoreConfig};
 
 fn path() -> PathBuf {
@@ -76,6 +76,28 @@ fn a_sector_that_cannot_be_read_is_damage_and_not_the_end_of_the_replica() {
         let replica = found[0].replica.as_ref().expect("what can be read of it is of use");
         assert_eq!(replica.version, ChunkVersion(1));
         assert!(replica.damaged.is_some(), "{} bytes are called all there is", replica.length);
+    }
+}
+
+/// Seed 4425 of the simulator: nobody doubted the sector, for it was durable long before; but all that was written since may be in the
+/// kernel's memory only, and is written again.
+#[test]
+fn a_sector_that_cannot_be_written_again_is_damage_and_not_the_end_of_the_replica() {
+    for at in [DATA_AT + 70_000, redo_at(0), redo_at(0) + REDO_HEAD_BYTES as u64, ENDS_AT] {
+        let fs = SimFs::new(1);
+        let (store, _) = open(fs.clone()).unwrap();
+        store.create(HANDLE, ChunkVersion(1)).unwrap();
+        store.write(HANDLE, 0, &Payload::compute(pattern(1, 140_000), 0)).unwrap();
+        store.flush(HANDLE, 140_000).unwrap();
+        store.write(HANDLE, 5, &Payload::compute(pattern(2, 600), 5)).unwrap();
+        let killed = fs.kill();
+        killed.spoil(&path(), at).unwrap();
+        for _ in 0..2 {
+            let (_, found) = open(killed.kill()).unwrap();
+            let replica = found[0].replica.as_ref().expect("what can be read of it is of use");
+            assert_eq!(replica.version, ChunkVersion(1));
+            assert!(replica.damaged.is_some(), "at {at}: {} bytes are good", replica.length);
+        }
     }
 }
 
