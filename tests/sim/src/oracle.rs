@@ -59,7 +59,10 @@ fn unequal_of(
             continue;
         }
         if current.len() < WANTED.min(world.servers.len()) {
-            return Ok(Some(format!("chunk {handle} has {} replicas of {newest}", current.len())));
+            let its = all.iter().filter(|(_, of, _)| *of == handle);
+            let its: Vec<_> = its.map(|(number, _, replica)| (number, replica)).collect();
+            let count = current.len();
+            return Ok(Some(format!("chunk {handle} has {count} replicas of {newest}: {its:?}")));
         }
         let sound = current.iter().filter(|(_, _, replica)| replica.damaged.is_none()).count();
         let mut digests = BTreeSet::new();

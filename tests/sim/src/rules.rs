@@ -12,7 +12,7 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
 use gfs_types::limits::REPLICAS_MIN;
 use gfs_types::message::control::{
-    Command, FromChunkserver, HeldLease, Member, ReplicaState, Space, ToChunkserver,
+    Command, FromChunkserver, HeldLease, Member, Registration, ReplicaState, Space, ToChunkserver,
 };
 use gfs_types::message::data::{DataRequest, DataResponse, Target};
 use gfs_types::time::Instant;
@@ -41,6 +41,8 @@ pub(crate) struct Rules {
     grants: BTreeMap<(ChunkHandle, ChunkVersion), (usize, u32)>,
     /// Who registered since the master stepped last: it told nothing yet.
     newcomers: Vec<ServerUid>,
+    /// The newest run of each server that registered with each run of the master.
+    registered: BTreeMap<(u32, ServerUid), ProcessSession>,
     /// Who found a bad block of its own while it was copied, and under which version.
     bad_sources: BTreeSet<(usize, ChunkHandle, ChunkVersion)>,
     /// Deletions that came for another version than the replica has, by server, chunk and their version: which one it has.
@@ -55,8 +57,13 @@ impl Rules {
         self.acknowledged.clear();
     }
 
-    pub(crate) fn registers(&mut self, chunkserver: ServerUid) {
-        self.newcomers.push(chunkserver);
+    /// A run that is over may be heard of late, on a stream of its own: it is refused, and what the next one told counts.
+    pub(crate) fn registers(&mut self, master: u32, who: &Registration) {
+        let newest = self.registered.entry((master, who.chunkserver)).or_default();
+        if who.session >= *newest {
+            *newest = who.session;
+            self.newcomers.push(who.chunkserver);
+        }
     }
 
     pub(crate) fn arrives(&mut self, call: u64, server: usize, ask: &Ask) {
@@ -376,5 +383,37 @@ impl World {
                 return self.is_broken("D5", &what);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gfs_types::fence::MasterEpoch;
+    use gfs_types::topology::Topology;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_heard_of_when_it_is_over_is_no_newcomer() {
+        let who = |session| Registration {
+            cluster: None,
+            chunkserver: ServerUid(1),
+            session: ProcessSession(session),
+            address: String::new(),
+            http_address: String::new(),
+            topology: Topology::default(),
+            space: Space::default(),
+            epoch: MasterEpoch(1),
+            leases: Vec::new(),
+        };
+        let mut rules = Rules::default();
+        let mut comes = |master, session| {
+            rules.registers(master, &who(session));
+            !std::mem::take(&mut rules.newcomers).is_empty()
+        };
+        assert!(comes(1, 8));
+        assert!(!comes(1, 7), "run 7 is refused, and what run 8 told counts");
+        assert!(comes(1, 8), "on another stream it tells all anew");
+        assert!(comes(2, 7), "the next run of the master knows of none");
     }
 }

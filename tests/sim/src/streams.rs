@@ -242,7 +242,7 @@ impl World {
             _ => return self.doom_control(id, MS),
         };
         if let FromChunkserver::Register(registration) = &message {
-            self.rules.registers(registration.chunkserver);
+            self.rules.registers(run, registration);
         }
         self.master_input(Input::Chunkserver { link, message });
     }
