@@ -15,6 +15,7 @@
 //! | `secondary` | is this the next order, and may I take it? |
 //! | `sequence` | what is applied here, and up to where may I acknowledge? |
 //! | [`view`] | what may a reader see? |
+//! | [`deleted`] | is this chunk one that was deleted here? |
 //! | [`report`] | what does the master not know yet? |
 //! | [`fence`] | is this command from the newest master, and for this run of me? |
 //! | [`buffer`] | is there room for pushed data, and what has aged out? |
@@ -24,6 +25,7 @@
 //! threads or clocks.
 
 pub mod buffer;
+pub mod deleted;
 pub mod effect;
 pub mod fence;
 pub mod input;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use gfs_chunkserver_core::deleted::Deleted;
 use gfs_chunkserver_core::report::Holdings;
 use gfs_chunkserver_core::{
     Condition, Input, LocalWrite, MemberAnswer, Recovered, Replica, Settings, Token,
@@ -61,6 +62,7 @@ pub(super) struct Shard {
     pub(super) shared: Arc<Shared>,
     pub(super) jobs: Sender<Job>,
     pub(super) slots: BTreeMap<ChunkHandle, Slot>,
+    deleted: Deleted,
     /// Answers that are owed.
     pub(super) owed: BTreeMap<Token, ReplyTo>,
     /// Where answers of the batch leave.
@@ -100,6 +102,7 @@ impl Shard {
             shared,
             jobs,
             slots: BTreeMap::new(),
+            deleted: Deleted::default(),
             owed: BTreeMap::new(),
             outlets: Vec::new(),
             staged: BTreeMap::new(),
@@ -229,10 +232,13 @@ impl Shard {
         }
         let now = self.shared.clock.now();
         let settings = self.shared.settings;
-        let slot = self
-            .slots
-            .entry(handle)
-            .or_insert_with(|| Slot::new(Replica::absent(handle, settings)));
+        let deleted = &self.deleted;
+        let slot = self.slots.entry(handle).or_insert_with(|| {
+            Slot::new(match deleted.has(handle) {
+                true => Replica::deleted_before(handle, settings),
+                false => Replica::absent(handle, settings),
+            })
+        });
         let mut out = Vec::new();
         let short = self.shared.store.is_short_of_space();
         if std::mem::replace(&mut slot.short_of_space, short) != short {
@@ -291,6 +297,9 @@ impl Shard {
                 self.timers.extend(due.map(|at| (at, handle)));
             }
             if slot.core.is_forgettable() {
+                if slot.core.was_deleted() {
+                    self.deleted.add(handle);
+                }
                 self.slots.remove(&handle);
             }
         }

@@ -397,3 +397,25 @@ fn what_was_found_on_disk_is_reported_and_shown() {
     assert_eq!((pages[0].length, pages[0].state), (100, ReplicaState::Clean));
     server.driver.stop();
 }
+
+#[test]
+fn what_was_deleted_is_not_made_again_by_a_command_that_is_heard_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let servers = three(dir.path());
+    born(&servers[..1]);
+    let server = &servers[0];
+    server.command(Input::Delete { version: ChunkVersion(1) });
+    let told = server.hears();
+    assert!(matches!(told, FromChunkserver::ReplicaDeleted { result: Ok(()), .. }), "{told:?}");
+    // By now the shard keeps nothing else of the chunk.
+    assert_eq!(answer(&server.ask(1, Request::Inspect)), Err(ErrorKind::NotFound));
+    let (version, epoch) = (ChunkVersion(1), gfs_types::fence::MasterEpoch(1));
+    let chunk_size = ChunkSize::new(CHUNK_BYTES_MIN).unwrap();
+    server.command(Input::Create { version, epoch, chunk_size });
+    let told = server.hears();
+    assert!(matches!(told, FromChunkserver::ReplicaCreated { result: Err(_), .. }), "{told:?}");
+    assert_eq!(server.store.handles(), []);
+    for server in servers {
+        server.driver.stop();
+    }
+}

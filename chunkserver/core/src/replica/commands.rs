@@ -24,6 +24,10 @@ impl Replica {
         chunk_size: ChunkSize,
         out: &mut Vec<Effect>,
     ) {
+        if self.condition == Condition::Absent && self.deleted {
+            let text = format!("chunk {}: its replica was deleted here", self.handle);
+            return self.answer_created(now, version, Err(Error::stale(text)), out);
+        }
         if self.condition == Condition::Absent {
             self.become_after(Event::Create);
             self.promised = version;
@@ -219,7 +223,10 @@ impl Replica {
             out.push(Effect::ToMaster(FromChunkserver::ReplicaDeleted { handle, version, result }));
         };
         match self.condition {
-            Condition::Absent => return answer(Ok(()), out),
+            Condition::Absent => {
+                self.deleted = true;
+                return answer(Ok(()), out);
+            }
             Condition::Deleting => return,
             Condition::Creating => {
                 let text = format!("chunk {handle}: being made at this moment");

@@ -113,6 +113,8 @@ pub struct Replica {
     pub(crate) handle: ChunkHandle,
     pub(crate) settings: Settings,
     pub(crate) condition: Condition,
+    /// There was one, and it was deleted: none is made again.
+    pub(crate) deleted: bool,
     /// The version on disk.
     pub(crate) stored: ChunkVersion,
     /// The highest version it ever accepted: lower ones are refused from then on, on disk or not yet (raise-2).
@@ -162,6 +164,7 @@ impl Replica {
             handle,
             settings,
             condition: Condition::Absent,
+            deleted: false,
             stored: ChunkVersion(0),
             promised: ChunkVersion(0),
             epoch: MasterEpoch(0),
@@ -185,6 +188,12 @@ impl Replica {
             tickets: 0,
             jobs: 0,
         }
+    }
+
+    /// A chunk whose replica this run deleted.
+    #[must_use]
+    pub fn deleted_before(handle: ChunkHandle, settings: Settings) -> Self {
+        Self { deleted: true, ..Self::absent(handle, settings) }
     }
 
     /// Takes one input. Effects are to be carried out in order.
@@ -295,6 +304,12 @@ impl Replica {
     #[must_use]
     pub fn is_forgettable(&self) -> bool {
         self.condition == Condition::Absent && self.pending.is_empty()
+    }
+
+    /// Whether it was told to delete its replica: to be remembered when it is forgotten.
+    #[must_use]
+    pub fn was_deleted(&self) -> bool {
+        self.deleted
     }
 
     /// Moves along the table of [`state`]. What the table does not have is no transition.

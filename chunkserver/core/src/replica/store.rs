@@ -142,6 +142,7 @@ impl Replica {
         if result.is_ok() {
             hit(Mark::ReplicaDeleted);
             self.become_after(Event::Deleted);
+            self.deleted = true;
             self.stored = ChunkVersion(0);
             self.promised = ChunkVersion(0);
             self.length = 0;

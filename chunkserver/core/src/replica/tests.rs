@@ -352,6 +352,34 @@ fn collect_only_the_version_that_was_reported_is_deleted() {
     assert!(matches!(told[..], [FromChunkserver::ReplicaDeleted { result: Ok(()), .. }]));
 }
 
+/// Seed 3439 of the simulator: an old `Create` made an empty replica of the version of the lease, and an old order found it.
+#[test]
+fn collect_what_was_deleted_is_not_made_again_by_a_command_that_is_heard_late() {
+    let create = || {
+        let (version, epoch) = (ChunkVersion(1), MasterEpoch(1));
+        Input::Create { version, epoch, chunk_size: settings(1).chunk_size }
+    };
+    let mut bench = Bench::newborn(1);
+    bench.order(order(1, bytes(0, 10), 0, 0));
+    bench.step(Input::Delete { version: ChunkVersion(1) });
+    bench.durable();
+    assert!(bench.replica.was_deleted());
+    let forgotten = Bench::of(Replica::deleted_before(bench.replica.handle, settings(1)));
+    let mut never_had = Bench::absent(1);
+    never_had.step(Input::Delete { version: ChunkVersion(1) });
+    for mut bench in [bench, forgotten, never_had] {
+        bench.take();
+        bench.step(create());
+        let told = bench.told_master();
+        assert!(
+            matches!(&told[..], [FromChunkserver::ReplicaCreated { result: Err(error), .. }] if error.kind == Stale)
+        );
+        assert!(bench.replica.is_forgettable());
+        let late = bench.order(order(2, OrderKind::End, 1, 10));
+        assert_eq!(bench.reply(late), Some(Err(gfs_types::ErrorKind::NotFound)));
+    }
+}
+
 #[test]
 fn collect_a_version_that_is_being_raised_is_not_deleted() {
     let mut bench = found(ReplicaState::Clean, false);
