@@ -35,6 +35,14 @@ pub async fn cluster(ctx: &Context, namespace: &str, name: &str) -> Result<Optio
     found.map_err(|source| Error::api(format!("reading GfsCluster {name}"), source))
 }
 
+/// Whether there is a cluster of this name, whichever it is.
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn is_there(ctx: &Context, owner: &Owner) -> Result<bool> {
+    Ok(cluster(ctx, &owner.namespace, &owner.name).await?.is_some())
+}
+
 /// Children and pods of a cluster.
 ///
 /// # Errors
@@ -68,8 +76,7 @@ async fn pods(ctx: &Context, owner: &Owner, params: &ListParams) -> Result<Vec<P
     Ok(list.map_err(|source| Error::api("listing pods", source))?.items)
 }
 
-/// The claims that were made for pods of a cluster, retained ones included. A claim that a person made without labels is not among
-/// them.
+/// The claims with the labels of a cluster's, retained ones included. A claim that a person made without labels is not among them.
 ///
 /// # Errors
 /// The API server does not answer.
@@ -87,8 +94,10 @@ pub async fn claims(ctx: &Context, owner: &Owner) -> Result<Vec<PersistentVolume
 pub async fn has_orphans(ctx: &Context, owner: &Owner) -> Result<bool> {
     let params = ListParams::default().labels(&labels::children_of(&owner.name));
     let sets = list(ctx, owner, Kind::StatefulSet, &params).await?;
-    let goes = |set: &DynamicObject| set.owner_references().iter().any(|it| it.uid == owner.uid);
-    Ok(!sets.values().all(goes))
+    let is_left_alone = |set: &DynamicObject| {
+        !set.owner_references().iter().any(|reference| reference.controller == Some(true))
+    };
+    Ok(sets.values().any(is_left_alone))
 }
 
 /// The claims of a cluster, and those of these pods.
@@ -136,8 +145,7 @@ pub fn stateful_sets(live: &Live, owner: &Owner) -> Result<Vec<StatefulSet>> {
     Ok(sets.collect::<std::result::Result<_, _>>()?)
 }
 
-/// The pods that these sets made. A pod of an earlier set of the same name serves a cluster that is going away, and its
-/// volume may go with it.
+/// The pods that these sets made. A pod of an earlier set of the same name serves a cluster that is going away.
 #[must_use]
 pub fn pods_of(sets: &[StatefulSet], mut pods: Vec<Pod>) -> Vec<Pod> {
     let uids: Vec<_> = sets.iter().filter_map(ResourceExt::uid).collect();

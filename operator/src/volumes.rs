@@ -7,6 +7,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use crate::build::DATA_VOLUME;
+use crate::labels;
+use crate::validate::Component;
 
 /// The phase of a claim whose volume is gone.
 const LOST: &str = "Lost";
@@ -77,6 +79,32 @@ impl Volumes {
     }
 }
 
+/// Whether a claim is one that a StatefulSet of this cluster made: of somebody else's, labels can be alike, and a name, but not both.
+#[must_use]
+pub fn is_of(claim: &PersistentVolumeClaim, cluster: &str) -> bool {
+    let name = claim.name_any();
+    let pod = name.strip_prefix(DATA_VOLUME).and_then(|rest| rest.strip_prefix('-'));
+    let of_cluster = pod.and_then(|pod| pod.strip_prefix(cluster)?.strip_prefix('-'));
+    let Some((set, number)) = of_cluster.and_then(|rest| rest.rsplit_once('-')) else {
+        return false;
+    };
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let component = labels::component_of(claim.labels());
+    let is_component = |wanted: Component| component == Some(wanted.as_str());
+    is_number
+        && match set {
+            "master" => is_component(Component::Master),
+            "shadow" => is_component(Component::ShadowMaster),
+            _ => set.starts_with("chunk-") && is_component(Component::Chunkserver),
+        }
+}
+
+/// Whether it is the claim of a primary master.
+#[must_use]
+pub fn is_masters(claim: &PersistentVolumeClaim) -> bool {
+    labels::component_of(claim.labels()) == Some(Component::Master.as_str())
+}
+
 fn made_at(claim: &PersistentVolumeClaim) -> Option<Timestamp> {
     claim.metadata.creation_timestamp.as_ref().map(|made| made.0)
 }
@@ -134,6 +162,39 @@ mod tests {
             let expected = expected.then_some("data-c-chunk-a-0");
             assert_eq!(earlier, expected, "{cluster} {chunkserver}: {volumes:?}");
         }
+    }
+
+    #[test]
+    fn a_claim_is_known_by_its_name_and_its_component() {
+        let is = |name: &str, component: Value| {
+            let labels = json!({"app.kubernetes.io/component": component});
+            let claim = json!({"metadata": {"name": name, "labels": labels}});
+            is_of(&serde_json::from_value(claim).unwrap(), "c")
+        };
+        for (name, component) in [
+            ("data-c-master-0", "master"),
+            ("data-c-shadow-1", "shadow-master"),
+            ("data-c-chunk-default-10", "chunkserver"),
+            ("data-c-chunk-zone-a-0", "chunkserver"),
+        ] {
+            assert!(is(name, json!(component)), "{name}");
+            assert!(!is(name, json!("database")), "{name} of another chart");
+        }
+        for name in [
+            "data-c-chunk-0",
+            "data-c-chunk-default",
+            "data-c-chunk-default-copy",
+            "data-c-chunk-default-",
+            "data-d-chunk-default-0",
+            "data-c-d-chunk-default-0",
+            "backup-data-c-chunk-default-0",
+            "data-c-masters-0",
+            "c-chunk-default-0",
+        ] {
+            assert!(!is(name, json!("chunkserver")), "{name}");
+        }
+        let unlabelled = json!({"metadata": {"name": "data-c-master-0"}});
+        assert!(!is_of(&serde_json::from_value(unlabelled).unwrap(), "c"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The clusters that are watched, and the last word of each.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
@@ -9,12 +11,14 @@ use crate::crd::GfsCluster;
 use crate::owner::Owner;
 
 /// A cluster that is gone, and whose volumes somebody may expect to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Deletion {
     /// Which one.
     pub owner: Owner,
     /// What it said.
     pub last_word: LastWord,
+    /// Whether a cluster of its name came behind it.
+    pub overtaken: Overtaken,
 }
 
 /// What the manifest of a deleted cluster said of its volumes in the end.
@@ -22,8 +26,27 @@ pub struct Deletion {
 pub enum LastWord {
     /// They go.
     Delete,
+    /// They go; but it never served, so it never had what may be on them.
+    NeverFormatted,
     /// They went, when it was seen last; it was deleted while the watch was interrupted, and may have said otherwise since.
     Unheard,
+}
+
+/// Set once, and for good: a cluster that came and went again had the volumes, and its own last word on them.
+#[derive(Debug, Clone, Default)]
+pub struct Overtaken(Arc<AtomicBool>);
+
+impl Overtaken {
+    /// Whether it is set.
+    #[must_use]
+    pub fn is_so(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Sets it.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 #[derive(Debug)]
@@ -34,23 +57,28 @@ struct Known {
     is_listed: bool,
 }
 
-/// All clusters that a watch told of, by uid.
+/// All clusters that a watch told of.
 #[derive(Debug, Default)]
-pub struct Clusters(BTreeMap<String, Known>);
+pub struct Clusters {
+    /// By uid.
+    known: BTreeMap<String, Known>,
+    /// Deletions that may still be under way.
+    under_way: Vec<(Owner, Overtaken)>,
+}
 
 impl Clusters {
     /// What the watch tells next; gives those that are gone and gave up their volumes.
     pub fn hear(&mut self, event: &Event<DeserializeGuard<GfsCluster>>) -> Vec<Deletion> {
         match event {
-            Event::Init => self.0.values_mut().for_each(|known| known.is_listed = false),
+            Event::Init => self.known.values_mut().for_each(|known| known.is_listed = false),
             Event::InitApply(cluster) | Event::Apply(cluster) => self.learn(cluster),
             Event::InitDone => return self.forget_unlisted(),
             Event::Delete(cluster) => {
                 let owner = Owner::of(cluster);
-                self.0.remove(&owner.uid);
+                self.known.remove(&owner.uid);
                 // What it says is the last that was written, and may differ from what was known.
-                let deletion = Deletion { owner, last_word: LastWord::Delete };
-                return gives_up(cluster).then_some(deletion).into_iter().collect();
+                let last_word = last_word(cluster);
+                return last_word.map(|said| self.deletion(owner, said)).into_iter().collect();
             }
         }
         Vec::new()
@@ -58,24 +86,37 @@ impl Clusters {
 
     fn learn(&mut self, cluster: &DeserializeGuard<GfsCluster>) {
         let owner = Owner::of(cluster);
-        let known = Known { gives_up: gives_up(cluster), is_listed: true, owner };
-        self.0.insert(known.owner.uid.clone(), known);
+        // Whoever carries one out holds its flag, too.
+        self.under_way.retain(|(_, overtaken)| Arc::strong_count(&overtaken.0) > 1);
+        for (before, overtaken) in &self.under_way {
+            if (&before.namespace, &before.name) == (&owner.namespace, &owner.name) {
+                overtaken.set();
+            }
+        }
+        let gives_up = last_word(cluster).is_some();
+        self.known.insert(owner.uid.clone(), Known { owner, gives_up, is_listed: true });
     }
 
     fn forget_unlisted(&mut self) -> Vec<Deletion> {
-        let gone = self.0.extract_if(.., |_, known| !known.is_listed);
-        let given_up = gone.filter(|(_, known)| known.gives_up);
-        let unheard =
-            |(_, known): (_, Known)| Deletion { owner: known.owner, last_word: LastWord::Unheard };
-        given_up.map(unheard).collect()
+        let gone = self.known.extract_if(.., |_, known| !known.is_listed);
+        let gone: Vec<_> = gone.filter(|(_, known)| known.gives_up).collect();
+        gone.into_iter().map(|(_, known)| self.deletion(known.owner, LastWord::Unheard)).collect()
+    }
+
+    fn deletion(&mut self, owner: Owner, last_word: LastWord) -> Deletion {
+        let overtaken = Overtaken::default();
+        self.under_way.push((owner.clone(), overtaken.clone()));
+        Deletion { owner, last_word, overtaken }
     }
 }
 
-/// Whether the manifest gives up its data, twice. One that cannot be read does not.
-fn gives_up(cluster: &DeserializeGuard<GfsCluster>) -> bool {
-    cluster.0.as_ref().is_ok_and(|cluster| {
-        cluster.spec.deletion_policy.gives_up(cluster.spec.deletion_confirmation.as_deref())
-    })
+/// What a manifest that gives up its data, twice, means by it. One that cannot be read does not.
+fn last_word(cluster: &DeserializeGuard<GfsCluster>) -> Option<LastWord> {
+    let cluster = cluster.0.as_ref().ok()?;
+    let is_formatted = cluster.status.as_ref().is_some_and(|status| status.initialized);
+    let word = if is_formatted { LastWord::Delete } else { LastWord::NeverFormatted };
+    let confirmation = cluster.spec.deletion_confirmation.as_deref();
+    cluster.spec.deletion_policy.gives_up(confirmation).then_some(word)
 }
 
 #[cfg(test)]
@@ -87,10 +128,14 @@ mod tests {
     type Guarded = DeserializeGuard<GfsCluster>;
 
     fn cluster(uid: &str, spec: &Value) -> Guarded {
+        of(uid, spec, &json!({"initialized": true}))
+    }
+
+    fn of(uid: &str, spec: &Value, status: &Value) -> Guarded {
         serde_json::from_value(json!({
             "apiVersion": "gfs.rs/v1alpha1", "kind": "GfsCluster",
             "metadata": {"name": "prod", "namespace": "storage", "uid": uid},
-            "spec": spec,
+            "spec": spec, "status": status,
         }))
         .unwrap()
     }
@@ -154,5 +199,33 @@ mod tests {
         assert_eq!(list(&mut clusters, &[("stays", twice()), ("new", twice())]), []);
         let gone = heard(&mut clusters, Event::Delete(cluster("stays", &twice())));
         assert_eq!(gone, [("stays".to_owned(), LastWord::Delete)]);
+    }
+
+    #[test]
+    fn a_cluster_that_never_served_never_had_what_is_on_the_volumes() {
+        for status in [json!(null), json!({}), json!({"initialized": false})] {
+            let gone = heard(&mut Clusters::default(), Event::Delete(of("a", &twice(), &status)));
+            assert_eq!(gone, [("a".to_owned(), LastWord::NeverFormatted)], "{status}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_is_overtaken_by_a_cluster_of_its_name_though_it_went_again() {
+        let mut clusters = Clusters::default();
+        let first = clusters.hear(&Event::Delete(cluster("a", &twice()))).remove(0);
+        assert!(!first.overtaken.is_so());
+        let other: Guarded = serde_json::from_value(json!({
+            "apiVersion": "gfs.rs/v1alpha1", "kind": "GfsCluster",
+            "metadata": {"name": "test", "namespace": "storage", "uid": "c"}, "spec": {},
+        }))
+        .unwrap();
+        clusters.hear(&Event::Apply(other));
+        assert!(!first.overtaken.is_so(), "of another name");
+        clusters.hear(&Event::Apply(cluster("b", &json!({}))));
+        clusters.hear(&Event::Delete(cluster("b", &json!({}))));
+        assert!(first.overtaken.is_so());
+        drop(first);
+        clusters.hear(&Event::Apply(cluster("d", &json!({}))));
+        assert!(clusters.under_way.is_empty(), "nobody carries it out any more");
     }
 }

@@ -179,10 +179,15 @@ impl Asked {
     fn delete(&self, state: &mut State, key: &Key) -> (u16, Value) {
         let Some(stored) = state.objects.get(key) else { return missing() };
         let metadata = &stored.body["metadata"];
-        for field in ["uid", "resourceVersion"] {
-            let expected = &self.body["preconditions"][field];
+        if state.refused.contains(&key.1) {
+            return (403, status(403, "Forbidden"));
+        }
+        // Of a claim it is enough that it is the same volume.
+        let fields: &[_] = if key.0 == CLAIMS { &["uid"] } else { &["uid", "resourceVersion"] };
+        for field in fields {
+            let expected = &self.body["preconditions"][*field];
             assert!(expected.is_string(), "{key:?} is deleted whatever it is: no {field}");
-            if *expected != metadata[field] {
+            if *expected != metadata[*field] {
                 return conflict();
             }
         }

@@ -1,6 +1,6 @@
 //! What becomes of the volumes of a cluster that was deleted.
 
-use gfs_operator::deletion::{Deletion, LastWord, once};
+use gfs_operator::deletion::{Deletion, LastWord, Overtaken, carry_out};
 use gfs_operator::owner::Owner;
 use serde_json::{Value, json};
 
@@ -8,11 +8,12 @@ use crate::operator;
 use crate::world::{self, NAME, NAMESPACE, UID, World};
 use crate::{installed, until_ready};
 
+/// In the order in which they go.
 const OURS: [&str; 4] = [
-    "data-prod-chunk-default-0",
-    "data-prod-chunk-default-1",
-    "data-prod-chunk-default-2",
     "data-prod-master-0",
+    "data-prod-chunk-default-2",
+    "data-prod-chunk-default-1",
+    "data-prod-chunk-default-0",
 ];
 
 /// A cluster that ran, and was deleted.
@@ -22,12 +23,23 @@ async fn deleted() -> World {
     world
 }
 
-async fn carry_out(world: &World, last_word: LastWord) {
+/// The same name, another uid.
+fn make_again(world: &World) {
+    let mut cluster = World::with(json!({})).get("gfsclusters", NAME);
+    cluster["metadata"]["uid"] = json!("6a4cbe7e-8f5d-4c43-9a39-51a6ba2b9d5a");
+    world.state().put("gfsclusters", NAME, cluster);
+}
+
+fn deletion(last_word: LastWord) -> Deletion {
     let owner =
         Owner { namespace: NAMESPACE.to_owned(), name: NAME.to_owned(), uid: UID.to_owned() };
-    world.state().events.clear();
+    Deletion { owner, last_word, overtaken: Overtaken::default() }
+}
+
+async fn told(world: &World, deletion: Deletion) -> Vec<String> {
     world.take_calls();
-    once(&operator(world), &Deletion { owner, last_word }).await.unwrap();
+    carry_out(&operator(world), deletion).await;
+    std::mem::take(&mut world.state().events)
 }
 
 /// The claims that nobody deleted, by name.
@@ -38,45 +50,56 @@ fn claims(world: &World) -> Vec<String> {
     names.map(|name| name.as_str().unwrap().to_owned()).collect()
 }
 
-#[track_caller]
-fn assert_kept(world: &World) {
-    assert_eq!(claims(world), OURS);
-    assert_eq!(world.state().events, ["VolumesKept"]);
-    assert!(!world.take_writes().iter().any(|write| write.starts_with("DELETE")));
+/// The claims that were asked to be deleted, in this order.
+fn deletes(world: &World) -> Vec<String> {
+    let calls = world.take_calls().into_iter();
+    calls
+        .filter_map(|call| {
+            Some(call.strip_prefix("DELETE ")?.replace("persistentvolumeclaims ", ""))
+        })
+        .collect()
 }
 
 #[tokio::test]
 async fn volumes_that_were_given_up_go_with_their_cluster_and_no_others() {
     let world = deleted().await;
+    let labels = |instance: &str, component: &str| {
+        json!({
+            "app.kubernetes.io/name": "gfs", "app.kubernetes.io/instance": instance,
+            "app.kubernetes.io/component": component,
+        })
+    };
     let others = [
-        (
-            "other-master-0",
-            json!({"app.kubernetes.io/name": "gfs", "app.kubernetes.io/instance": "other"}),
-        ),
-        // Somebody's own, though its name looks like ours.
+        ("other-master-0", labels("other", "master")),
+        // Somebody's own, though the name looks like ours, or the labels.
         ("prod-chunk-default-9", Value::Null),
+        ("prod-copy", labels("prod", "master")),
+        ("prod-web-0", labels("prod", "web")),
     ];
     for (pod, labels) in &others {
         world.state().put_claim(pod, labels, 0);
     }
-    carry_out(&world, LastWord::Delete).await;
-    assert_eq!(
-        world.take_writes(),
-        OURS.map(|name| format!("DELETE persistentvolumeclaims {name}"))
-            .into_iter()
-            .chain(["POST events VolumesDeleted".to_owned()])
-            .collect::<Vec<_>>()
-    );
-    assert_eq!(claims(&world), others.map(|(pod, _)| format!("data-{pod}")));
-    carry_out(&world, LastWord::Delete).await;
-    assert!(world.take_writes().is_empty(), "it is done, and nothing is told twice");
+    assert_eq!(told(&world, deletion(LastWord::Delete)).await, ["VolumesDeleted"]);
+    assert_eq!(deletes(&world), OURS);
+    let mut left = claims(&world);
+    left.sort_unstable();
+    let mut expected = others.map(|(pod, _)| format!("data-{pod}"));
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+    // It is done, and nothing is told twice.
+    assert_eq!(told(&world, deletion(LastWord::Delete)).await, [""; 0]);
+    assert_eq!(deletes(&world), [""; 0]);
 }
 
 #[tokio::test]
-async fn volumes_of_a_cluster_whose_last_word_nobody_heard_stay() {
-    let world = deleted().await;
-    carry_out(&world, LastWord::Unheard).await;
-    assert_kept(&world);
+async fn volumes_stay_where_the_last_word_is_not_known_or_is_not_of_them() {
+    for word in [LastWord::Unheard, LastWord::NeverFormatted] {
+        let world = deleted().await;
+        assert_eq!(told(&world, deletion(word)).await, ["VolumesKept"]);
+        assert_eq!(claims(&world).len(), 4);
+        world.state().objects.retain(|(plural, _), _| plural != world::CLAIMS);
+        assert_eq!(told(&world, deletion(word)).await, [""; 0], "there are none");
+    }
 }
 
 #[tokio::test]
@@ -87,53 +110,90 @@ async fn volumes_of_pods_that_live_on_stay() {
             set["metadata"].as_object_mut().unwrap().remove("ownerReferences");
         });
     }
-    carry_out(&world, LastWord::Delete).await;
-    assert_kept(&world);
+    assert_eq!(told(&world, deletion(LastWord::Delete)).await, ["VolumesKept"]);
+    assert_eq!(claims(&world).len(), 4);
 }
 
 #[tokio::test]
 async fn volumes_that_a_new_cluster_of_the_name_takes_up_stay() {
     let world = deleted().await;
-    let (again, name) = (World::with(json!({})), "gfsclusters");
-    let mut cluster = again.get(name, NAME);
-    cluster["metadata"]["uid"] = json!("6a4cbe7e-8f5d-4c43-9a39-51a6ba2b9d5a");
-    world.state().put(name, NAME, cluster);
-    carry_out(&world, LastWord::Delete).await;
-    assert_kept(&world);
+    make_again(&world);
+    assert_eq!(told(&world, deletion(LastWord::Delete)).await, ["VolumesKept"]);
+    assert_eq!(claims(&world).len(), 4);
 }
 
-/// It is made while the first claim is being deleted: what is left then is its.
 #[tokio::test]
-async fn a_new_cluster_has_what_is_left_when_it_comes() {
+async fn volumes_that_a_later_cluster_of_the_name_had_are_that_ones() {
     let world = deleted().await;
-    let cluster = World::with(json!({})).get("gfsclusters", NAME);
+    let deletion = deletion(LastWord::Delete);
+    // It came and went, and kept them: there is none now.
+    deletion.overtaken.set();
+    assert_eq!(told(&world, deletion).await, ["VolumesKept"]);
+    assert_eq!(claims(&world).len(), 4);
+}
+
+/// A cluster that is made while the volumes go gets new ones, not some of the old.
+#[tokio::test]
+async fn all_volumes_go_or_none() {
+    let world = deleted().await;
     let steps = world.state().steps;
-    // List, cluster and sets are asked for, two steps each; the next is behind the first deletion.
+    // Cluster, sets and claims are asked for, two steps each; the eighth is behind the first deletion.
     world.state().hang_at = Some(steps + 8);
     let acting = tokio::spawn({
         let world = world.clone();
-        async move { carry_out(&world, LastWord::Delete).await }
+        async move { told(&world, deletion(LastWord::Delete)).await }
     });
     world.hung.notified().await;
-    assert_eq!(claims(&world), OURS[1..]);
-    world.state().put("gfsclusters", NAME, cluster);
+    assert_eq!(claims(&world).len(), 3);
+    make_again(&world);
     world.wake.notify_one();
-    acting.await.unwrap();
-    assert_eq!(claims(&world), OURS[1..]);
-    assert_eq!(world.state().events, ["VolumesDeleted", "VolumesKept"]);
+    assert_eq!(acting.await.unwrap(), ["VolumesDeleted"]);
+    assert_eq!(claims(&world), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_cluster_that_is_made_again_behind_it_begins_anew() {
     let world = deleted().await;
-    carry_out(&world, LastWord::Delete).await;
+    told(&world, deletion(LastWord::Delete)).await;
     // What the garbage collector and the kubelets do.
     world.state().objects.retain(|(plural, _), _| plural == world::CLAIMS);
     world.turn();
-    let mut cluster = World::with(json!({})).get("gfsclusters", NAME);
-    cluster["metadata"]["uid"] = json!("6a4cbe7e-8f5d-4c43-9a39-51a6ba2b9d5a");
-    world.state().put("gfsclusters", NAME, cluster);
+    make_again(&world);
     until_ready(&world, &operator(&world)).await;
-    let formatted = world.state().formatted;
-    assert_eq!(formatted, 2);
+    assert_eq!(world.state().formatted, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_does_not_delete_is_tried_again_and_told_in_the_end() {
+    let world = deleted().await;
+    world.state().refused.insert(OURS[2].to_owned());
+    let began = tokio::time::Instant::now();
+    let events = told(&world, deletion(LastWord::Delete)).await;
+    assert_eq!(events, ["VolumesDeleted", "VolumesKept"]);
+    assert!(began.elapsed() <= std::time::Duration::from_secs(120));
+    assert_eq!(claims(&world), [OURS[3], OURS[2]]);
+    let tried = deletes(&world);
+    assert_eq!(tried[..2], OURS[..2]);
+    assert!(tried.len() > 4 && tried[2..].iter().all(|name| name == OURS[2]), "{tried:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_is_tried_again_ends_where_a_new_cluster_has_the_rest() {
+    let world = deleted().await;
+    world.state().refused.insert(OURS[1].to_owned());
+    let acting = tokio::spawn({
+        let world = world.clone();
+        async move { told(&world, deletion(LastWord::Delete)).await }
+    });
+    while world.state().calls.iter().filter(|call| call.starts_with("DELETE")).count() < 2 {
+        tokio::task::yield_now().await;
+    }
+    make_again(&world);
+    world.state().refused.clear();
+    assert_eq!(acting.await.unwrap(), ["VolumesDeleted", "VolumesKept"]);
+    assert_eq!(
+        claims(&world).len(),
+        3,
+        "the master's alone is gone: nobody takes that for the cluster"
+    );
 }

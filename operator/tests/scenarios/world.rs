@@ -1,6 +1,6 @@
 //! A Kubernetes cluster that is a map: objects, and what their controllers and the kubelet would make of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use gfs_types::ids::ClusterUid;
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) chunks_below_goal: u64,
     /// And of chunks without any.
     pub(crate) chunks_missing: u64,
+    /// What nobody may delete.
+    pub(crate) refused: BTreeSet<String>,
     /// The size of chunks that the master tells, if it is not the usual one.
     pub(crate) chunk_bytes: Option<u64>,
     versions: u64,

@@ -66,10 +66,20 @@ pub(crate) fn deletion_keeps_data_unless_said_twice(namespace: &Namespace) -> Re
     let cluster = GfsCluster::start(namespace, &json!({}))?;
     Toolbox::start(&cluster)?.store("/kept", CONTENT)?;
     let uid = cluster.object()?["status"]["clusterUid"].clone();
-    let claims = || namespace.list("persistentvolumeclaims", &cluster.selector());
     delete(&cluster)?;
-    let left = claims()?;
-    ensure!(left.len() == 4, "{} of four volumes are left", left.len());
+    four_volumes_stay(&cluster)?;
+
+    // One of the name that never took them up has no word on them.
+    let mut refused = given_up();
+    refused["masters"] = json!({"config": {"lease": "1h"}});
+    let never = GfsCluster::apply(namespace, "gfs", &refused)?;
+    never.told("Stalled", "True", SEEN_WITHIN)?;
+    delete(&never)?;
+    until("the word that they stay", SEEN_WITHIN, || {
+        ensure!(namespace.has_event("VolumesKept")?, "no event says that volumes stay");
+        Ok(())
+    })?;
+    four_volumes_stay(&cluster)?;
 
     // The same name again: what lies there is taken over.
     GfsCluster::apply(namespace, "gfs", &json!({}))?.ready(READY_WITHIN)?;
@@ -81,8 +91,7 @@ pub(crate) fn deletion_keeps_data_unless_said_twice(namespace: &Namespace) -> Re
 
     let once = namespace.apply_refused(&manifest("gfs", &json!({"deletionPolicy": "Delete"})))?;
     ensure!(once.contains("deletionConfirmation"), "{once}");
-    cluster
-        .change(&json!({"deletionPolicy": "Delete", "deletionConfirmation": "yes-delete-data"}))?;
+    cluster.change(&given_up())?;
     cluster.ready(READY_WITHIN)?;
 
     // Only the cluster's own deletion counts, not that of what its pods are made from.
@@ -105,21 +114,29 @@ pub(crate) fn deletion_keeps_data_unless_said_twice(namespace: &Namespace) -> Re
 
 /// Whatever was said before, and though nobody acted on the last word: it is said in a pause, right before the deletion.
 pub(crate) fn the_last_word_before_a_deletion_counts(namespace: &Namespace) -> Result<()> {
-    let given_up = json!({"deletionPolicy": "Delete", "deletionConfirmation": "yes-delete-data"});
-    let cluster = GfsCluster::start(namespace, &given_up)?;
+    let cluster = GfsCluster::start(namespace, &given_up())?;
     namespace.kubectl(&["annotate", "gfscluster", "gfs", "gfs.rs/paused=true"])?;
     cluster.told("Paused", "True", SEEN_WITHIN)?;
     cluster.change(&json!({"deletionPolicy": "Retain"}))?;
     delete(&cluster)?;
-    let left = namespace.list("persistentvolumeclaims", &cluster.selector())?;
-    let going = left.iter().filter(|it| !it["metadata"]["deletionTimestamp"].is_null()).count();
-    ensure!(left.len() == 4 && going == 0, "{} volumes are left, {going} of them go", left.len());
+    four_volumes_stay(&cluster)?;
 
     // The other way round.
     GfsCluster::apply(namespace, "gfs", &json!({}))?.ready(READY_WITHIN)?;
-    cluster.change(&given_up)?;
+    cluster.change(&given_up())?;
     delete(&cluster)?;
     volumes_go(&cluster)
+}
+
+fn given_up() -> Value {
+    json!({"deletionPolicy": "Delete", "deletionConfirmation": "yes-delete-data"})
+}
+
+fn four_volumes_stay(cluster: &GfsCluster<'_>) -> Result<()> {
+    let left = cluster.namespace.list("persistentvolumeclaims", &cluster.selector())?;
+    let going = left.iter().filter(|it| !it["metadata"]["deletionTimestamp"].is_null()).count();
+    ensure!(left.len() == 4 && going == 0, "{} volumes are left, {going} of them go", left.len());
+    Ok(())
 }
 
 fn volumes_go(cluster: &GfsCluster<'_>) -> Result<()> {
