@@ -87,17 +87,18 @@ pub async fn claims(ctx: &Context, owner: &Owner) -> Result<Vec<PersistentVolume
     Ok(list.map_err(|source| Error::api("listing claims", source))?.items)
 }
 
-/// Whether a StatefulSet of the cluster is left that nobody is to take away: it was deleted without its children.
+/// Who controls each StatefulSet with the cluster's labels, by uid: nobody where the cluster was deleted without its children.
 ///
 /// # Errors
 /// The API server does not answer.
-pub async fn has_orphans(ctx: &Context, owner: &Owner) -> Result<bool> {
+pub async fn set_controllers(ctx: &Context, owner: &Owner) -> Result<Vec<Option<String>>> {
     let params = ListParams::default().labels(&labels::children_of(&owner.name));
     let sets = list(ctx, owner, Kind::StatefulSet, &params).await?;
-    let is_left_alone = |set: &DynamicObject| {
-        !set.owner_references().iter().any(|reference| reference.controller == Some(true))
+    let controller = |set: &DynamicObject| {
+        let mut references = set.owner_references().iter();
+        references.find(|it| it.controller == Some(true)).map(|it| it.uid.clone())
     };
-    Ok(sets.values().any(is_left_alone))
+    Ok(sets.values().map(controller).collect())
 }
 
 /// The claims of a cluster, and those of these pods.

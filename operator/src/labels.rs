@@ -24,6 +24,12 @@ pub fn claims_of(cluster: &str) -> String {
     format!("{NAME}={GFS},{INSTANCE}={cluster}")
 }
 
+/// The same, for a person: without what another chart of this name may have.
+#[must_use]
+pub fn claims_of_servers(cluster: &str) -> String {
+    format!("{},{COMPONENT} in (master,shadow-master,chunkserver)", claims_of(cluster))
+}
+
 /// Whether an object says that it is a child of this cluster.
 #[must_use]
 pub fn is_of(labels: &BTreeMap<String, String>, cluster: &str) -> bool {

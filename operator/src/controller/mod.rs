@@ -175,7 +175,7 @@ fn key(cluster: &Guarded) -> (String, String) {
 }
 
 /// From 0 to 1, by the clock's last digits: it only spreads what failed together.
-pub(crate) fn jitter() -> f64 {
+fn jitter() -> f64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     f64::from(now.unwrap_or_default().subsec_nanos() % 1_000_003) / 1_000_003.0
 }

@@ -66,22 +66,9 @@ impl Backoffs {
     /// A pass failed; when to look again.
     #[must_use]
     pub fn action(&self, namespace: &str, name: &str, category: Category, jitter: f64) -> Action {
-        let pause = self.pause(namespace, name, category, jitter);
-        pause.map_or_else(Action::await_change, Action::requeue)
-    }
-
-    /// The same, as a time; none where only a change can help.
-    #[must_use]
-    pub fn pause(
-        &self,
-        namespace: &str,
-        name: &str,
-        category: Category,
-        jitter: f64,
-    ) -> Option<Duration> {
         match category {
-            Category::Spec => None,
-            Category::Conflict => Some(CONFLICT),
+            Category::Spec => Action::await_change(),
+            Category::Conflict => Action::requeue(CONFLICT),
             _ => {
                 let key = (namespace.to_owned(), name.to_owned());
                 let failures = self.with(|failures| {
@@ -89,7 +76,7 @@ impl Backoffs {
                     *count = count.saturating_add(1);
                     *count
                 });
-                Some(pause(failures, jitter))
+                Action::requeue(pause(failures, jitter))
             }
         }
     }

@@ -62,8 +62,8 @@ pub(super) fn fixed(field: &str, why: &str) -> Rule {
     rule(
         "self == oldSelf",
         format!(
-            "{field} cannot be changed: {why}. A cluster whose status.initialized is not true has no data: delete it and \
-             create it again"
+            "{field} cannot be changed: {why}. A cluster whose status.initialized is not true has stored nothing: delete it \
+             and create it again"
         ),
     )
 }

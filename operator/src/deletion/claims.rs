@@ -10,41 +10,23 @@ use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::owner::Owner;
 use crate::volumes;
 
-/// The claims that its StatefulSets made, and that nobody deleted yet: the next one last.
-#[derive(Debug)]
-pub(super) struct Claims(Vec<PersistentVolumeClaim>);
-
-impl Claims {
-    /// As they are now. The master's is the first to go: chunkservers' alone are never taken for a whole cluster.
-    pub(super) async fn of(ctx: &Context, owner: &Owner) -> Result<Self> {
-        let mut claims = dereference::claims(ctx, owner).await?;
-        claims.retain(|claim| {
-            volumes::is_of(claim, &owner.name) && claim.metadata.deletion_timestamp.is_none()
-        });
-        claims.sort_by_key(|claim| (volumes::is_masters(claim), claim.name_any()));
-        Ok(Self(claims))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn next(&self) -> Option<&PersistentVolumeClaim> {
-        self.0.last()
-    }
-
-    /// The next one was deleted.
-    pub(super) fn is_done(&mut self) {
-        self.0.pop();
-    }
+/// The claims that its StatefulSets made, and that nobody deleted yet. The master's is the first to go: chunkservers' alone are never
+/// taken for a whole cluster.
+pub(super) async fn of(ctx: &Context, owner: &Owner) -> Result<Vec<PersistentVolumeClaim>> {
+    let mut claims = dereference::claims(ctx, owner).await?;
+    claims.retain(|claim| {
+        volumes::is_of(claim, &owner.name) && claim.metadata.deletion_timestamp.is_none()
+    });
+    claims.sort_by_key(|claim| (!volumes::is_masters(claim), claim.name_any()));
+    Ok(claims)
 }
 
-/// Deletes exactly the claim that was looked at. It stays as long as a pod uses it.
+/// Deletes exactly the claim that was looked at, if it is still there. It stays as long as a pod uses it.
 pub(super) async fn delete(
     ctx: &Context,
     owner: &Owner,
     claim: &PersistentVolumeClaim,
-) -> Result<()> {
+) -> Result<bool> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), &owner.namespace);
     // Whatever changed in it: it is the same volume.
     let this_one = Preconditions { uid: claim.uid(), resource_version: None };
@@ -52,9 +34,9 @@ pub(super) async fn delete(
     let outcome = api.delete(&name, &DeleteParams::default().preconditions(this_one)).await;
     ctx.metrics.wrote("PersistentVolumeClaim");
     match outcome {
+        Ok(_) => Ok(true),
         // There is none, or another one of its name.
-        Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
+        Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(false),
         Err(error) => Err(Error::api(format!("deleting claim {name}"), error)),
-        Ok(_) => Ok(()),
     }
 }

@@ -32,7 +32,8 @@ pub enum LastWord {
     Unheard,
 }
 
-/// Set once, and for good: a cluster that came and went again had the volumes, and its own last word on them.
+/// Set once, and for good: a cluster that came and went again had the volumes, and its own last word on them. Set too where the watch
+/// was interrupted, and cannot tell.
 #[derive(Debug, Clone, Default)]
 pub struct Overtaken(Arc<AtomicBool>);
 
@@ -70,7 +71,11 @@ impl Clusters {
     /// What the watch tells next; gives those that are gone and gave up their volumes.
     pub fn hear(&mut self, event: &Event<DeserializeGuard<GfsCluster>>) -> Vec<Deletion> {
         match event {
-            Event::Init => self.known.values_mut().for_each(|known| known.is_listed = false),
+            Event::Init => {
+                self.known.values_mut().for_each(|known| known.is_listed = false);
+                // Who came and went meanwhile is not in the list.
+                self.under_way.iter().for_each(|(_, overtaken)| overtaken.set());
+            }
             Event::InitApply(cluster) | Event::Apply(cluster) => self.learn(cluster),
             Event::InitDone => return self.forget_unlisted(),
             Event::Delete(cluster) => {
@@ -227,5 +232,13 @@ mod tests {
         drop(first);
         clusters.hear(&Event::Apply(cluster("d", &json!({}))));
         assert!(clusters.under_way.is_empty(), "nobody carries it out any more");
+    }
+
+    #[test]
+    fn a_deletion_is_overtaken_where_the_watch_cannot_tell() {
+        let mut clusters = Clusters::default();
+        let deletion = clusters.hear(&Event::Delete(cluster("a", &twice()))).remove(0);
+        clusters.hear(&Event::Init);
+        assert!(deletion.overtaken.is_so());
     }
 }

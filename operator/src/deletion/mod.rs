@@ -12,19 +12,17 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use kube::ResourceExt;
-use tokio::time::Instant;
+use tokio::time::timeout;
 
 use crate::context::Context;
-use crate::controller::jitter;
 use crate::dereference;
 use crate::error::Result;
-use claims::Claims;
 
 pub use clusters::{Clusters, Deletion, LastWord, Overtaken};
 pub use outcome::{Kept, Outcome};
 
-/// What the API server has not deleted by then stays: a deletion that waits for longer would meet what came behind it.
-const GIVES_UP: Duration = Duration::from_secs(120);
+/// A deletion takes no longer, and is not tried again: whoever comes later may be another cluster's.
+const TIME: Duration = Duration::from_secs(30);
 
 /// Carries out all of them, each by itself: none waits for another.
 pub async fn carry_out_all(ctx: &Context, deletions: impl Stream<Item = Deletion>) {
@@ -43,57 +41,45 @@ pub async fn carry_out(ctx: &Context, deletion: Deletion) {
 
 /// Nothing to tell where there is no volume.
 async fn keep(ctx: &Context, deletion: &Deletion, why: Kept) -> Outcome {
-    let claims = Claims::of(ctx, &deletion.owner).await;
-    let is_any = !claims.is_ok_and(|claims| claims.is_empty());
-    Outcome { deleted: Vec::new(), kept: is_any.then_some(why) }
+    let claims = timeout(TIME, claims::of(ctx, &deletion.owner)).await;
+    let is_none = matches!(&claims, Ok(Ok(claims)) if claims.is_empty());
+    Outcome { deleted: Vec::new(), kept: (!is_none).then_some(why) }
 }
 
-/// Tries until it is done, or something speaks against it.
 async fn delete(ctx: &Context, deletion: &Deletion) -> Outcome {
-    let owner = &deletion.owner;
-    let deadline = Instant::now() + GIVES_UP;
-    let (mut claims, mut deleted) = (None, Vec::new());
-    let kept = loop {
-        let error = match attempt(ctx, deletion, &mut claims, &mut deleted).await {
-            Ok(kept) => break kept,
-            Err(error) => error,
-        };
-        let category = error.category();
-        let (namespace, name, uid) = (&owner.namespace, &owner.name, &owner.uid);
-        tracing::warn!(namespace, cluster = name, %error, "its volumes are not deleted yet");
-        let pause = ctx.backoffs.pause(namespace, uid, category, jitter()).unwrap_or(GIVES_UP);
-        if Instant::now() + pause >= deadline {
-            break Some(Kept::Refused(error.to_string()));
-        }
-        tokio::time::sleep(pause).await;
+    let mut deleted = Vec::new();
+    let kept = match timeout(TIME, delete_all(ctx, deletion, &mut deleted)).await {
+        Ok(Ok(kept)) => kept,
+        Ok(Err(error)) => Some(Kept::Refused(error.to_string())),
+        Err(_) => Some(Kept::Refused(format!("the API server did not answer within {TIME:?}"))),
     };
-    ctx.backoffs.forget(&owner.namespace, &owner.uid);
     Outcome { deleted, kept }
 }
 
-/// Deletes what is left of the claims that were there at first: what was made since is not of the cluster that was deleted.
-async fn attempt(
+/// Deletes the claims that are there now, unless something speaks for them. What is made from here on is not of the cluster that
+/// was deleted, and whoever comes from here on does not find half of the volumes.
+async fn delete_all(
     ctx: &Context,
     deletion: &Deletion,
-    claims: &mut Option<Claims>,
     deleted: &mut Vec<String>,
 ) -> Result<Option<Kept>> {
     let owner = &deletion.owner;
-    // Not before each claim: a cluster of the name that is made in this moment must not find half of them.
-    if deletion.overtaken.is_so() || dereference::is_there(ctx, owner).await? {
+    let claims = claims::of(ctx, owner).await?;
+    for controller in dereference::set_controllers(ctx, owner).await? {
+        match controller {
+            None => return Ok(Some(Kept::Orphans)),
+            Some(uid) if uid != owner.uid => return Ok(Some(Kept::Overtaken)),
+            Some(_) => {}
+        }
+    }
+    // Last, so that nothing lies between it and the deletion.
+    if dereference::is_there(ctx, owner).await? || deletion.overtaken.is_so() {
         return Ok(Some(Kept::Overtaken));
     }
-    if dereference::has_orphans(ctx, owner).await? {
-        return Ok(Some(Kept::Orphans));
-    }
-    let claims = match claims {
-        Some(claims) => claims,
-        None => claims.insert(Claims::of(ctx, owner).await?),
-    };
-    while let Some(claim) = claims.next() {
-        claims::delete(ctx, owner, claim).await?;
-        deleted.push(claim.name_any());
-        claims.is_done();
+    for claim in claims {
+        if claims::delete(ctx, owner, &claim).await? {
+            deleted.push(claim.name_any());
+        }
     }
     Ok(None)
 }

@@ -24,7 +24,7 @@ pub enum Kept {
     Unheard,
     /// The cluster never served.
     NeverFormatted,
-    /// There is another cluster of the name.
+    /// There is another cluster of the name, or may have been one.
     Overtaken,
     /// The StatefulSets were not to go.
     Orphans,
@@ -57,10 +57,9 @@ impl Kept {
             Self::NeverFormatted => {
                 "it was never formatted, so what they hold may be an earlier cluster's"
             }
-            // Somebody has them: no word of how to delete them.
+            // Somebody may have them: no word of how to delete them.
             Self::Overtaken => {
-                return "volumes stay: there is a cluster of this name again, which has them now"
-                    .to_owned();
+                return "volumes stay: there is a cluster of this name again, or was; what it says of them counts".to_owned();
             }
             Self::Orphans => {
                 return "volumes stay: its StatefulSets live on (--cascade=orphan)".to_owned();
@@ -68,9 +67,9 @@ impl Kept {
             Self::Refused(error) => error,
         };
         format!(
-            "volumes stay: {why}. If nothing of them is wanted: kubectl --namespace {} delete pvc --selector {}",
+            "volumes stay: {why}. If nothing of them is wanted: kubectl --namespace {} delete pvc --selector '{}'",
             owner.namespace,
-            labels::claims_of(&owner.name)
+            labels::claims_of_servers(&owner.name)
         )
     }
 }
