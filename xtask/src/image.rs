@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use self::store::Store;
+pub(crate) use self::store::debian_release;
 use crate::process::{cargo, run};
 use crate::test::tools;
 use crate::workspace::Workspace;
@@ -86,7 +87,10 @@ pub(crate) fn build(
     out: Option<&Path>,
     base: Option<&str>,
 ) -> Result<Image> {
-    let lacking = tools::lacking(&tools::IMAGES);
+    let mut lacking = tools::lacking(&tools::IMAGES);
+    if base.is_none() {
+        lacking.extend(tools::lacking(&tools::BASES));
+    }
     anyhow::ensure!(lacking.is_empty(), "{}", lacking.join("; "));
     let target = workspace.metadata()?.target_directory;
     let store = Store::in_folder(&target);

@@ -87,7 +87,7 @@ impl Store {
 }
 
 /// The name of this Debian, such as `trixie`.
-fn debian_release() -> Result<String> {
+pub(crate) fn debian_release() -> Result<String> {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let release = release_name(&text);
     release.context("no base can be made where there is no Debian: name one with --base")

@@ -45,7 +45,8 @@ fn run_on_given(workspace: &Workspace, gfs: PathBuf) -> Result<Tally> {
 }
 
 fn run_on_new(workspace: &Workspace, testbed: &Testbed, gfs: PathBuf) -> Result<Tally> {
-    let obstacles = obstacles();
+    let mut obstacles = obstacles();
+    obstacles.extend(image::debian_release().err().map(|error| error.to_string()));
     if !obstacles.is_empty() {
         return Ok(Tally::skipped(obstacles.join("; ")));
     }

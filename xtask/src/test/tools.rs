@@ -46,11 +46,15 @@ const BUILDAH: Tool = Tool { probe: &["buildah", "--version"], source: Source::D
 const MMDEBSTRAP: Tool =
     Tool { probe: &["mmdebstrap", "--version"], source: Source::Debian("mmdebstrap") };
 
-/// What `cargo xtask image` needs.
-pub(crate) const IMAGES: [&Tool; 2] = [&BUILDAH, &MMDEBSTRAP];
+const STRIP: Tool = Tool { probe: &["strip", "--version"], source: Source::Debian("binutils") };
+
+/// What `cargo xtask image` needs on a base that is there.
+pub(crate) const IMAGES: [&Tool; 2] = [&BUILDAH, &STRIP];
+/// What it needs to make a base.
+pub(crate) const BASES: [&Tool; 1] = [&MMDEBSTRAP];
 /// What `cargo xtask cluster` needs, and the tests on it.
-pub(crate) const KUBERNETES: [&Tool; 9] =
-    [&GO, &RUNC, &IP, &NFT, &OPENSSL, &PROCPS, &BUSYBOX, &BUILDAH, &MMDEBSTRAP];
+pub(crate) const KUBERNETES: [&Tool; 10] =
+    [&GO, &RUNC, &IP, &NFT, &OPENSSL, &PROCPS, &BUSYBOX, &BUILDAH, &STRIP, &MMDEBSTRAP];
 
 /// All there are.
 fn tools() -> Vec<&'static Tool> {
