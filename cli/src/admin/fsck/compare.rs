@@ -224,7 +224,6 @@ mod tests {
             length: 0,
             primary: None,
             replicas: Vec::new(),
-            members: 3,
         };
         Place::of("/f", &chunk)
     }

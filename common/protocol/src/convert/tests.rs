@@ -95,7 +95,6 @@ fn responses() -> Vec<Response> {
             length: 4,
             primary: None,
             replicas: vec![replica()],
-            members: 3,
         }],
         valid_ms: 10_000,
     };
