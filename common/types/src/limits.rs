@@ -116,7 +116,8 @@ pub const FRAME_MS: DurationMs = DurationMs(30_000);
 pub const CHUNK_MUTATIONS_MAX: usize = 1024;
 /// Requests that wait for one thread of a chunkserver's driver, over all of its chunks.
 pub const SHARD_REQUESTS_MAX: usize = 16 << 10;
-/// Chunks that one thread of a chunkserver's driver remembers to have deleted: those of the last minutes, in some 200 KB.
+/// Chunks that one thread of a chunkserver's driver remembers to have deleted, in some 200 KB: those of minutes, or of a second of
+/// a purge.
 pub const DELETED_KEPT_MAX: usize = 4096;
 /// Bytes of the mutations of one chunk that its primary has in flight: what slow members can make it hold.
 pub const CHUNK_FLIGHT_BYTES_MAX: u64 = 64 << 20;
