@@ -31,12 +31,17 @@ pub(crate) fn nearest<'a>(
 ) -> Vec<&'a ReplicaLocation> {
     let mut ordered: Vec<&ReplicaLocation> = replicas.iter().collect();
     ordered.sort_by_key(|replica| {
-        let bad = replica.state == ReplicaState::Corrupt;
+        let doubt = match replica.state {
+            ReplicaState::Corrupt => 2,
+            // It shows nothing until a raise made it equal (mut-4).
+            ReplicaState::Suspect => 1,
+            ReplicaState::Clean | ReplicaState::Unclean => 0,
+        };
         let near = usize::MAX - from.shared_labels(&replica.topology);
         let [low, ..] = replica.chunkserver.0.to_le_bytes();
         // Equally near ones take turns by chunk, so that readers of many chunks spread.
         let turn = u64::from(low).wrapping_mul(0x9e37_79b9).wrapping_add(spread) ^ spread << 3;
-        (bad, Some(replica.chunkserver) != primary_first, near, turn % 251, replica.chunkserver)
+        (doubt, Some(replica.chunkserver) != primary_first, near, turn % 251, replica.chunkserver)
     });
     ordered
 }
@@ -80,5 +85,15 @@ mod tests {
         let firsts: std::collections::BTreeSet<u128> =
             (0..32).map(|chunk| uids(&nearest(&at(""), &replicas, chunk, None))[0]).collect();
         assert!(firsts.len() > 1, "readers do not spread: {firsts:?}");
+    }
+
+    #[test]
+    fn what_is_not_to_be_believed_is_read_last_however_near() {
+        let mut replicas = [replica(1, "b/h1"), replica(2, "b/h2"), replica(3, "a/h3")];
+        replicas[0].state = ReplicaState::Corrupt;
+        replicas[1].state = ReplicaState::Suspect;
+        for primary in [None, Some(ServerUid(1)), Some(ServerUid(2))] {
+            assert_eq!(uids(&nearest(&at("b/h9"), &replicas, 0, primary)), [3, 2, 1]);
+        }
     }
 }

@@ -271,16 +271,17 @@ impl Session {
                 let error = WireError::new(ErrorKind::Invalid, failure.text());
                 self.step = Step::End(End::Refused(error));
             }
-            Next::Refresh => self.refresh(failure),
+            Next::Refresh => self.refresh(uid),
             _ => self.exclude(uid, false),
         }
     }
 
-    /// The replica has another version or is behind what was seen: ask where it is now, and rather the primary.
-    fn refresh(&mut self, failure: &Failure) {
+    /// The replica has another version, is behind what was seen, or is not to be believed yet: ask where it is now, and rather the
+    /// primary. Where the master has just said so, it is the replica that must change, and the others may be good.
+    fn refresh(&mut self, replica: ServerUid) {
         self.primary_first = true;
         if std::mem::replace(&mut self.refreshed, true) {
-            self.pause(failure.retry_after_ms());
+            self.exclude(replica, false);
         } else {
             self.step = Step::Locate { fresh: true };
         }
@@ -462,7 +463,22 @@ mod tests {
         assert_eq!(*session.step(), Step::Locate { fresh: true });
         located(&mut session);
         assert_eq!(asked(&session).replica.chunkserver, ServerUid(1));
+    }
+
+    /// One that lost its power refuses until a raise, which may be long: a file that nobody writes could not be read meanwhile.
+    #[test]
+    fn a_replica_that_goes_on_refusing_does_not_keep_the_reader_from_the_others() {
+        let mut session = session(0, 4);
+        located(&mut session);
         session.on(Event::Answered(Err(refused(ErrorKind::Stale))));
+        let mut refused_by = Vec::new();
+        located(&mut session);
+        for _ in 0..3 {
+            refused_by.push(asked(&session).replica.chunkserver.0);
+            session.on(Event::Answered(Err(refused(ErrorKind::Stale))));
+        }
+        refused_by.sort_unstable();
+        assert_eq!(refused_by, [1, 2, 3]);
         assert!(matches!(session.step(), Step::Pause(_)));
     }
 }
