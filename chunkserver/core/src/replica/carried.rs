@@ -2,6 +2,7 @@
 //! in between, they are on every new member as soon as those are equal to it: then they are answered, and not ordered again.
 
 use gfs_types::Error;
+use gfs_types::limits::CARRIED_MS;
 use gfs_types::marks::{Mark, hit};
 use gfs_types::time::Instant;
 
@@ -16,6 +17,8 @@ pub(crate) struct Carried {
     pub(crate) mutations: Vec<(Waiter, Outcome)>,
     /// For a sync: it is one of the next lease.
     pub(crate) syncs: Vec<Waiter>,
+    /// So long, whatever time they have: the master may be out of reach, and have raised the others without this replica.
+    until: Instant,
 }
 
 impl Carried {
@@ -30,8 +33,11 @@ impl Carried {
 
 impl Replica {
     /// A raise comes: those who wait for what is applied here go on waiting, the others are told that nobody knows.
-    pub(super) fn carry_over(&mut self, why: &str, out: &mut Vec<Effect>) {
+    pub(super) fn carry_over(&mut self, now: Instant, why: &str, out: &mut Vec<Effect>) {
         let applied = self.sequence.applied();
+        if self.carried.is_empty() {
+            self.carried.until = now + CARRIED_MS;
+        }
         if let Role::Primary(primary) = &mut self.role {
             let mut carried = primary.take_applied(applied);
             self.carried.mutations.append(&mut carried.mutations);
@@ -62,8 +68,9 @@ impl Replica {
     }
 
     pub(super) fn expire_carried(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let late = |waiter: &Waiter| waiter.deadline <= now;
         let carried = &mut self.carried;
+        let until = carried.until;
+        let late = |waiter: &Waiter| waiter.deadline.min(until) <= now;
         let mutations = carried.mutations.extract_if(.., |(waiter, _)| late(waiter));
         let mut expired: Vec<_> = mutations.map(|(waiter, _)| waiter).collect();
         expired.extend(carried.syncs.extract_if(.., |waiter| late(waiter)));
@@ -74,6 +81,6 @@ impl Replica {
     }
 
     pub(super) fn carried_until(&self) -> Option<Instant> {
-        self.carried.waiters().map(|waiter| waiter.deadline).min()
+        self.carried.waiters().map(|waiter| waiter.deadline.min(self.carried.until)).min()
     }
 }

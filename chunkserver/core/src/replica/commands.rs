@@ -83,7 +83,7 @@ impl Replica {
                 _ if self.stored < version => {}
                 // Stored before a restart, or at birth.
                 _ if matches!(self.role, Role::Idle | Role::Ready) => {
-                    self.accept(version, epoch, out);
+                    self.accept(now, version, epoch, out);
                 }
                 _ => {
                     let text = format!("chunk {}: a lease runs on version {version}", self.handle);
@@ -94,7 +94,7 @@ impl Replica {
         }
         match self.refusal(version, from) {
             Some(error) => self.answer_raised(now, version, Err(error), out),
-            None => self.accept(version, epoch, out),
+            None => self.accept(now, version, epoch, out),
         }
     }
 
@@ -131,9 +131,15 @@ impl Replica {
     }
 
     /// From here on every order of a lower version is refused, before the new one is on disk.
-    fn accept(&mut self, version: ChunkVersion, epoch: MasterEpoch, out: &mut Vec<Effect>) {
+    fn accept(
+        &mut self,
+        now: Instant,
+        version: ChunkVersion,
+        epoch: MasterEpoch,
+        out: &mut Vec<Effect>,
+    ) {
         let error = format!("chunk {}: version {version} was raised meanwhile", self.handle);
-        self.carry_over(&error, out);
+        self.carry_over(now, &error, out);
         self.promised = version;
         self.epoch = epoch;
         self.raised = None;

@@ -1,6 +1,6 @@
 //! Mutations in flight across a raise (raise-4, mut-3).
 
-use gfs_types::limits::EQUALISE_MS;
+use gfs_types::limits::{CARRIED_MS, EQUALISE_MS};
 
 use super::*;
 use crate::Token;
@@ -70,6 +70,23 @@ fn raise_4_a_raise_that_is_abandoned_for_another_carries_on() {
     assert_eq!(bench.reply(first), None);
     bench.grant_as(4, &[], LeaseStart::Unequal, false);
     assert_eq!(bench.reply(first), appended_under(4, 0, 150));
+}
+
+/// A master that is out of reach raises the others without it; a client that waits has longer than that takes.
+#[test]
+fn raise_4_a_raise_without_a_lease_behind_it_does_not_keep_clients_waiting() {
+    let mut bench = Bench::primary(&[2]);
+    let patient = gfs_types::message::data::Target { left_ms: 60_000, ..target(1) };
+    let waiting = [bench.mutate_as(patient, append(10)), bench.mutate_as(patient, Mutation::Sync)];
+    bench.raise(2, 1);
+    bench.durable();
+    bench.after(CARRIED_MS.0 / 2);
+    bench.raise(3, 1);
+    bench.durable();
+    bench.after(CARRIED_MS.0 / 2 - 1);
+    assert_eq!(waiting.map(|token| bench.reply(token)), [None, None]);
+    bench.after(1);
+    assert_eq!(waiting.map(|token| bench.reply(token)), [Some(Err(Unknown)), Some(Err(Unknown))]);
 }
 
 #[test]
