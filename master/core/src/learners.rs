@@ -79,12 +79,15 @@ impl Master {
         if self.current(handle).filter(here).count() >= goal {
             return None;
         }
+        let work = self.soft.works.get(&handle);
         let could = |replica: &Replica| {
             let server = registry.get(replica.server);
             let member = lease.is_some_and(|lease| lease.has_member(server.uid));
             let run = (replica.server, server.session);
             let alive = server.alive(now) && server.reported;
-            alive && !member && !self.soft.learners.rests(now, handle, run)
+            // The raise behind the lesson would leave it out too, and the next lesson would follow at once.
+            let left_out = work.is_some_and(|work| work.leaves_out(now, run.0, run.1));
+            alive && !member && !left_out && !self.soft.learners.rests(now, handle, run)
         };
         self.may_learn(handle).filter(could).max_by_key(|replica| replica.version)
     }

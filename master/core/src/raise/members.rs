@@ -18,7 +18,7 @@ const LEFT_OUT_MS: DurationMs = RETURN_WAIT_MS;
 
 impl Work {
     /// This run of the server failed, or gave no answer, a moment ago; another one, that came since, may be a member.
-    pub(super) fn leaves_out(
+    pub(crate) fn leaves_out(
         &self,
         now: Instant,
         server: ServerIndex,

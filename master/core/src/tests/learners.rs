@@ -154,6 +154,38 @@ fn equal_4_a_learner_that_does_not_store_the_number_is_left_out_as_any_other() {
     assert!(lessons(&world, &out).is_empty(), "it rests first");
 }
 
+/// Its lesson would end with a raise that leaves it out again, and so on as fast as messages go.
+#[test]
+fn equal_4_who_is_left_out_of_raises_is_not_taught_meanwhile() {
+    let (mut world, file, handle, primary) = without_3();
+    let silent = 3 - primary;
+    world.after_ms(1_000);
+    let (_, out) = world.ask_lease(file, Some(2));
+    assert_eq!(raises(&world, &out), [(1, 3, 2), (2, 3, 2)]);
+    world.raised(primary, handle, 3);
+    world.join(3, 2, &[holds(handle, 1, 10)]);
+    let out = world.after_ms(2_000);
+    assert_eq!(raises(&world, &out), [(primary, 4, 2)]);
+    let out = world.raised(primary, handle, 4);
+    assert_eq!(
+        lessons(&world, &out),
+        [(primary, 3, 4)],
+        "not the silent one, though it knows more"
+    );
+    let failed = |learner: u128, session| FromChunkserver::LearnerTaught {
+        handle,
+        version: ChunkVersion(4),
+        learner: ServerUid(learner),
+        session: ProcessSession(session),
+        result: Err(Error::busy("it took too long")),
+    };
+    let out = world.tell(primary, failed(3, 2));
+    assert!(lessons(&world, &out).is_empty(), "{out:?}");
+    world.heartbeat(silent, &[]);
+    let out = world.after_ms(2_000);
+    assert_eq!(lessons(&world, &out), [(primary, silent, 4)], "a while later");
+}
+
 #[test]
 fn equal_4_a_damaged_replica_learns_too_of_whatever_version() {
     for version in [0, 2] {
