@@ -3,17 +3,27 @@
 use std::collections::VecDeque;
 
 use gfs_chunkserver::master_link::Ended;
-use gfs_types::message::control::{Command, ToChunkserver};
+use gfs_types::message::control::{Command, FromChunkserver, ToChunkserver};
 
 use crate::agenda::{MS, Micros};
 use crate::net::Who;
 use crate::world::{Event, World};
 
 impl World {
+    /// The master takes what a server says; heartbeats are not told, for they would be most of it.
+    pub(crate) fn heard(&mut self, server: usize, message: &FromChunkserver) {
+        if !matches!(message, FromChunkserver::Heartbeat { .. }) {
+            self.note(format_args!("the master hears from server-{server}: {message:?}"));
+        }
+    }
+
     /// Sends a command down a stream; it may come again, when it is old.
     pub(crate) fn command(&mut self, id: u64, message: ToChunkserver) {
         let Some(server) = self.controls.get(&id).map(|control| control.server) else { return };
         self.commanded(server, &message);
+        if !matches!(message.command, Command::HeartbeatAnswer { .. }) {
+            self.note(format_args!("the master commands server-{server}: {:?}", message.command));
+        }
         if let Some(after) = self.echoes(&message.command) {
             let echo = Event::CommandEchoes(server, Box::new(message.clone()));
             self.agenda.enter(self.now + after, echo);

@@ -7,14 +7,14 @@ use gfs_chunkserver::driver::ProcessEnds;
 use gfs_durable::fs::Fs;
 use gfs_durable::fs::sim::{Operation, SimFs};
 use gfs_types::ids::ChunkHandle;
-use gfs_types::message::control::Space;
+use gfs_types::message::control::{Member, Space};
 use gfs_types::time::Instant;
 
 use crate::agenda::{MS, Micros, SECOND};
 use crate::budget::replicas_of;
 use crate::faults::Mend;
 use crate::net::Who;
-use crate::server::Process;
+use crate::server::{Process, Server};
 use crate::swarm::Fault;
 use crate::world::{Event, World};
 
@@ -192,16 +192,36 @@ impl World {
         ))
     }
 
-    /// A chunk is left with a rotten replica that nobody could mend: so many faults at once are more than is promised. The byte is as it was.
-    pub(crate) fn gives_rot_back(&mut self, number: usize, handle: ChunkHandle) {
+    /// The member whose replica is rotten, where no other can make it good: what a suspect lacks it cannot give.
+    fn left_to_rot(&self, handle: ChunkHandle, members: &[Member]) -> Option<usize> {
+        let rotten = *self.weather.rotten.get(&handle)?;
+        let suspect = |server: &Server| {
+            let replica = server.up.as_ref().map(|process| process.store.replica(handle));
+            replica.is_some_and(|replica| replica.is_ok_and(|replica| replica.suspect))
+        };
+        let of = |member: &Member| self.servers.iter().find(|its| its.uid == member.chunkserver);
+        let mut members = members.iter().filter_map(of);
+        let alone = members.clone().all(|its| its.number == rotten || suspect(its));
+        members.any(|its| its.number == rotten).then_some(rotten).filter(|_| alone)
+    }
+
+    /// A chunk is left with a rotten replica that nobody could mend, where these are its members: so many faults at once are more than
+    /// is promised. The byte is as it was; or, where the server found out already and calls it damaged, the world is not asked to
+    /// come to rest.
+    pub(crate) fn may_be_left_to_rot(&mut self, handle: ChunkHandle, members: &[Member]) {
+        let Some(number) = self.left_to_rot(handle, members) else { return };
+        self.note(format_args!("chunk {handle} is left with its rotten replica alone"));
+        let store = self.servers[number].up.as_ref().map(|process| process.store.clone());
+        let its = store.as_ref().and_then(|store| store.replica(handle).ok());
+        if its.as_ref().is_some_and(|replica| replica.damaged.is_some()) {
+            self.weather.rot_remains = true;
+        }
         let Some(byte) = self.weather.rotten_bytes.remove(&handle) else { return };
-        let server = &self.servers[number];
-        let whole = server.up.as_ref().is_some_and(|process| {
-            let length = process.store.replica(handle).map_or(0, |replica| replica.length);
-            process.store.read_verified(handle, 0..length, length).is_ok()
-        });
+        let length = its.map_or(0, |replica| replica.length);
+        let whole =
+            store.is_some_and(|store| store.read_verified(handle, 0..length, length).is_ok());
         // Other bytes may stand there by now.
-        if !whole && server.fs.restore(&byte).is_ok() {
+        if !whole && self.servers[number].fs.restore(&byte).is_ok() {
             self.weather.rotten.remove(&handle);
             self.weather.rot_given_back = true;
         }

@@ -1,7 +1,7 @@
 //! What must be so at every moment, by the names of the rules (docs/protocol.md): looked at where something is said, with what none of
 //! those who say it knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use gfs_chunkserver::data_plane::Ask;
@@ -17,12 +17,16 @@ use gfs_types::message::control::{
 use gfs_types::message::data::{DataRequest, DataResponse, Target};
 use gfs_types::time::Instant;
 
-use crate::server::Server;
+use crate::agenda::{Micros, SECOND};
 use crate::swarm::Swarm;
 use crate::world::World;
 
 /// What rounding to milliseconds may take from a lease.
 const ROUNDING_MS: u64 = 5;
+
+/// Numbers that a chunk may be given within a second (raise-1): the master asks again as fast as messages go, where what keeps a raise
+/// from its end is not waited for.
+const NUMBERS_A_SECOND_MAX: usize = 25;
 
 /// What was said so far.
 #[derive(Debug, Default)]
@@ -33,6 +37,8 @@ pub(crate) struct Rules {
     raises: BTreeSet<(usize, ProcessSession, ChunkHandle, ChunkVersion)>,
     /// Which run of the master gave each number.
     numbers: BTreeMap<(ChunkHandle, ChunkVersion), u32>,
+    /// When the last numbers of each chunk were given.
+    given: BTreeMap<ChunkHandle, VecDeque<Micros>>,
     /// When each run of a server said first that it stored a version, by its own clock.
     stored: BTreeMap<(usize, ProcessSession, ChunkHandle, ChunkVersion), Instant>,
     /// With how many members each version was granted.
@@ -76,6 +82,16 @@ impl Rules {
         its.and_then(|its| its.range(..version).map(|(_, length)| *length).max()).unwrap_or(0)
     }
 
+    /// A number is given; says whether many were a moment ago.
+    fn given_too_fast(&mut self, now: Micros, handle: ChunkHandle) -> bool {
+        let given = self.given.entry(handle).or_default();
+        given.push_back(now);
+        if given.len() > NUMBERS_A_SECOND_MAX {
+            given.pop_front();
+        }
+        given.len() == NUMBERS_A_SECOND_MAX && given.front().is_some_and(|at| now < at + SECOND)
+    }
+
     /// The last lease of a chunk.
     fn last_grant(&self, handle: ChunkHandle) -> Option<(ChunkVersion, (usize, u32))> {
         let all = (handle, ChunkVersion(0))..=(handle, ChunkVersion(u64::MAX));
@@ -100,6 +116,14 @@ impl World {
         match &message.command {
             Command::Raise { handle, version, .. } => {
                 self.rules.raises.insert((server, message.session, *handle, *version));
+                if !self.rules.numbers.contains_key(&(*handle, *version))
+                    && self.rules.given_too_fast(self.now, *handle)
+                {
+                    let what = format!(
+                        "chunk {handle}: {version} is its number {NUMBERS_A_SECOND_MAX} within a second"
+                    );
+                    self.is_broken("raise-1", &what);
+                }
                 let run = *self.rules.numbers.entry((*handle, *version)).or_insert(self.master.run);
                 if run != self.master.run {
                     let what = format!("chunk {handle}: {version} is given again by another run");
@@ -132,29 +156,13 @@ impl World {
                 self.is_broken("raise-3", &what);
             }
         }
-        if let Some(rotten) = self.left_to_rot(handle, members) {
-            self.gives_rot_back(rotten, handle);
-            self.note(format_args!("chunk {handle} is left with its rotten replica alone"));
-        }
+        self.may_be_left_to_rot(handle, members);
         let before = self.rules.last_grant(handle).map(|(_, (before, _))| before);
         self.rules.grants.insert((handle, version), (server, self.master.run));
         self.rules.members.insert((handle, version), members.len());
         if let Some(before) = before.filter(|before| *before != server) {
             self.leases_are_apart(before);
         }
-    }
-
-    /// The member whose replica is rotten, where no other can make it good: what a suspect lacks it cannot give.
-    fn left_to_rot(&self, handle: ChunkHandle, members: &[Member]) -> Option<usize> {
-        let rotten = *self.weather.rotten.get(&handle)?;
-        let suspect = |server: &Server| {
-            let replica = server.up.as_ref().map(|process| process.store.replica(handle));
-            replica.is_some_and(|replica| replica.is_ok_and(|replica| replica.suspect))
-        };
-        let of = |member: &Member| self.servers.iter().find(|its| its.uid == member.chunkserver);
-        let mut members = members.iter().filter_map(of);
-        let alone = members.clone().all(|its| its.number == rotten || suspect(its));
-        members.any(|its| its.number == rotten).then_some(rotten).filter(|_| alone)
     }
 
     /// L2: a lease that is over for its master is over for who held it. Versions keep everything safe without it (raise-7).

@@ -37,7 +37,8 @@ pub struct Outcome {
     pub marks: Vec<Mark>,
     /// The faults that came one at a time.
     pub script: Vec<Planned>,
-    /// A chunk was left with its rotten replica alone, and what had rotted was given back: nobody else had it.
+    /// A chunk was left with its rotten replica alone, and what had rotted was given back: nobody else had it. Or the world was not asked
+    /// to come to rest, since its server had found out.
     pub rot_given_back: bool,
     /// What may not be. Empty: all is well.
     pub violations: Vec<String>,
@@ -126,7 +127,7 @@ async fn run_here(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
         stale: ledger.stale,
         faults: world.faults(),
         marks: Vec::new(),
-        rot_given_back: world.weather.rot_given_back,
+        rot_given_back: world.weather.rot_given_back || world.weather.rot_remains,
         script: world.weather.script.came.clone(),
         violations,
     }
@@ -153,6 +154,9 @@ async fn live(world: &mut World, shared: &Shared, cut: &Cut, lie: Lie) -> anyhow
     world.faults_begin();
     let until = world.now + swarm.chaos;
     world.run_until(until, |_| violated()).await?;
+    if world.weather.rot_remains {
+        return Ok(());
+    }
     world.heal();
     lie(&mut shared.ledger());
     go_on(world, shared).await?;

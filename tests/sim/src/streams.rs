@@ -119,6 +119,10 @@ impl World {
         let Some(pb::client_message::Kind::Request(wire)) = message.kind else { return };
         let Ok((request, message)) = <(u64, Request)>::try_from(wire) else { return };
         if run == self.master.run {
+            let client = stream.client;
+            self.note(format_args!(
+                "the master is asked by client-{client}: {message:?}: {request}"
+            ));
             self.master_input(Input::Client { connection, request, message });
         }
     }
@@ -150,6 +154,12 @@ impl World {
                     let up = self.master.up.as_ref();
                     let id = up.and_then(|up| up.connections.get(&connection)).copied();
                     let Some(id) = id else { continue };
+                    if let Some(stream) = self.streams.get(&id) {
+                        let client = stream.client;
+                        self.note(format_args!(
+                            "the master answers client-{client}: {reply:?}: {request}"
+                        ));
+                    }
                     if let Some(at) = self.on_stream(id, false) {
                         let kind = pb::master_message::Kind::Reply((request, reply).into());
                         let message = pb::MasterMessage { kind: Some(kind) };
@@ -227,6 +237,7 @@ impl World {
     pub(crate) fn server_said(&mut self, id: u64, message: FromChunkserver) {
         let run = self.master.run;
         let Some(control) = self.controls.get_mut(&id) else { return };
+        let server = control.server;
         let Some(process) = &mut self.master.up else {
             self.doom_control(id, MS);
             return;
@@ -244,6 +255,7 @@ impl World {
         if let FromChunkserver::Register(registration) = &message {
             self.rules.registers(run, registration);
         }
+        self.heard(server, &message);
         self.master_input(Input::Chunkserver { link, message });
     }
 
