@@ -114,6 +114,7 @@ impl Locations {
             length: 0,
             primary: Some(grant.primary),
             replicas: grant.members.clone(),
+            members: 0,
         });
         self.chunks.insert((file, grant.index), Remembered { what, until });
     }

@@ -117,6 +117,7 @@ mod tests {
                 version: ChunkVersion(3),
                 state: ReplicaState::Clean,
             }],
+            members: 1,
         };
         let expected = json!({
             "index": 0, "handle": "00000000000000ab", "version": 3, "length": 10, "primary": null,

@@ -99,7 +99,7 @@ impl Session {
             return;
         }
         let clean = chunk.replicas.iter().all(|replica| replica.state == ReplicaState::Clean);
-        self.step = if clean { Step::Inspect(chunk) } else { Step::Lease };
+        self.step = if clean && all_named(&chunk) { Step::Inspect(chunk) } else { Step::Lease };
     }
 
     fn inspected(&mut self, replicas: &[Result<ReplicaInfo, Failure>]) {
@@ -122,6 +122,12 @@ impl Session {
         why.clone_into(&mut self.last);
         self.step = Step::Pause(self.backoff.pause_ms(at_least_ms));
     }
+}
+
+/// Whether no member is away: what one of them ended in order, another that is out of touch may have only in memory.
+fn all_named(chunk: &ChunkLocation) -> bool {
+    let members = usize::try_from(chunk.members).unwrap_or(usize::MAX);
+    members > 0 && chunk.replicas.len() >= members
 }
 
 #[cfg(test)]
@@ -187,6 +193,25 @@ mod tests {
         assert_eq!(inspected(vec![clean(), Ok(info(Unclean)), clean()]), Step::Lease);
         assert_eq!(inspected(vec![clean(), clean(), Err(lost())]), Step::Lease);
         assert_eq!(inspected(vec![clean(), clean(), Err(refused(ErrorKind::Stale))]), Step::Lease);
+    }
+
+    #[test]
+    fn dur_2_one_that_is_away_may_have_lost_what_the_others_ended_in_order() {
+        let located = |named: usize, members: u32| {
+            let mut chunk = unleased([ReplicaState::Clean; 3]);
+            chunk.replicas.truncate(named);
+            chunk.members = members;
+            let mut session = Session::new(1);
+            session.on(Event::Located(Ok(Some(chunk))));
+            session.step().clone()
+        };
+        for (named, members) in [(1, 3), (2, 3), (1, 2), (3, 0)] {
+            assert_eq!(located(named, members), Step::Lease, "{named} of {members}");
+        }
+        // One more was taught since; a chunk that never had two.
+        for (named, members) in [(3, 3), (3, 2), (1, 1)] {
+            assert!(matches!(located(named, members), Step::Inspect(_)), "{named} of {members}");
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(crate) fn location(index: u64, version: u64) -> ChunkLocation {
         length: 0,
         primary: Some(ServerUid(1)),
         replicas: vec![replica(1, "a"), replica(2, "b"), replica(3, "c")],
+        members: 3,
     }
 }
 

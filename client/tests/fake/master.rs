@@ -247,9 +247,10 @@ impl Namespace {
             version,
             state: ReplicaState::Unclean,
         };
-        let replicas = (1..).zip(&self.chunkservers).map(replica).collect();
+        let replicas: Vec<_> = (1..).zip(&self.chunkservers).map(replica).collect();
+        let members = u32::try_from(replicas.len()).unwrap();
         let primary = Some(ServerUid(1));
-        ChunkLocation { index, handle, version, length: 0, primary, replicas }
+        ChunkLocation { index, handle, version, length: 0, primary, replicas, members }
     }
 }
 

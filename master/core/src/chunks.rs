@@ -32,6 +32,11 @@ impl Chunk {
         usize::from(self.members.max(1))
     }
 
+    /// With fewer at hand, what was acknowledged may be only on one that is away.
+    pub(crate) fn holders_min(&self) -> u32 {
+        u32::try_from(self.stored().max(self.members_min())).unwrap_or(u32::MAX)
+    }
+
     /// Fewer acknowledge nothing: what one has alone dies with it (mut-6). A chunk that never had two, for there was no other
     /// server, is served by the one it has.
     pub(crate) fn members_min(&self) -> usize {

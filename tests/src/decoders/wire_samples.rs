@@ -144,6 +144,7 @@ fn locations() -> FileLocations {
         length: 6 << 20,
         primary: Some(ServerUid(1)),
         replicas: vec![replica(1), replica(2), replica(3)],
+        members: 3,
     };
     FileLocations {
         entry: entry("/data/f", EntryKind::File),

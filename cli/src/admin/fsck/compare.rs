@@ -224,6 +224,7 @@ mod tests {
             length: 0,
             primary: None,
             replicas: Vec::new(),
+            members: 3,
         };
         Place::of("/f", &chunk)
     }

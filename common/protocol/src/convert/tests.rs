@@ -95,6 +95,7 @@ fn responses() -> Vec<Response> {
             length: 4,
             primary: None,
             replicas: vec![replica()],
+            members: 3,
         }],
         valid_ms: 10_000,
     };

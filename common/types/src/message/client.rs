@@ -289,8 +289,10 @@ pub struct ChunkLocation {
     pub length: u64,
     /// Who has the lease, if anybody.
     pub primary: Option<ServerUid>,
-    /// Where current replicas are.
+    /// Where current replicas are, of servers in touch.
     pub replicas: Vec<ReplicaLocation>,
+    /// How many replicas must be named for all that was acknowledged to be on them: as many as stored the version. 0 is not known.
+    pub members: u32,
 }
 
 /// Where one replica is.

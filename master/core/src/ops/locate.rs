@@ -80,6 +80,7 @@ impl Master {
             length: self.chunk_length(handle).unwrap_or(0),
             primary,
             replicas,
+            members: self.durable.chunks.get(handle).map_or(0, |chunk| chunk.holders_min()),
         }
     }
 

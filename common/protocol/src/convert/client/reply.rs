@@ -182,6 +182,7 @@ impl From<ChunkLocation> for pb::ChunkLocation {
             length: location.length,
             primary: location.primary.map(|uid| uid_bytes(uid.0)).unwrap_or_default(),
             replicas: all_wire(location.replicas),
+            members: location.members,
         }
     }
 }
@@ -197,6 +198,7 @@ impl TryFrom<pb::ChunkLocation> for ChunkLocation {
             length: wire.length,
             primary: primary.map(ServerUid),
             replicas: all(wire.replicas)?,
+            members: wire.members,
         })
     }
 }
