@@ -53,6 +53,8 @@ pub(super) fn recover(
     match recover_behind(file, header.clone(), config) {
         // What its head says stays known, and most of it can be read: others are made equal to it, and it to them.
         Err(StoreError::Io { source, .. }) if is_lost(&source) => {
+            // The version that is reported must not be one that a power loss takes back.
+            file.sync_data().map_err(|source| StoreError::Fatal { handle, source })?;
             let reason = format!("the disk cannot give some of it: {source}");
             Ok(Recovered::base(header, Some(reason)))
         }

@@ -58,6 +58,11 @@ impl Store {
         let (chunk, file) = self.chunk(handle)?;
         let replica = chunk.replica();
         let doubted = replica.suspect || replica.damaged.is_some();
+        if replica.damaged.is_some() {
+            // Where its traces are lost it gets a new file, of which everything differs.
+            let (header, end) = (chunk.header().clone(), chunk.state().end);
+            next_sequence(&*file, &header, end).map_err(|error| chunk.io(error))?;
+        }
         Ok(Own { sums: chunk.all_checksums(&*file)?, file, doubted })
     }
 
@@ -103,8 +108,11 @@ impl Store {
                     return Ok((chunk, file));
                 }
                 if file.len().map_err(|error| chunk.io(error))? >= DATA_AT {
-                    chunk.make_repairable(&*file, self.config.boot)?;
-                    return Ok((chunk, file));
+                    match chunk.make_repairable(&*file, self.config.boot) {
+                        // Its traces cannot be read, and nobody would ever write all of them again.
+                        Err(error) if error.is_lost_bytes() => {}
+                        made => return made.map(|()| (chunk, file)),
+                    }
                 }
                 chunk.header().version
             }

@@ -10,7 +10,7 @@ use gfs_types::ids::{ChunkHandle, ClusterUid};
 use gfs_types::limits::BLOCK_BYTES;
 
 use super::model::{CHUNK_BYTES, HANDLE, config, open, pattern};
-use crate::store::layout::{DATA_AT, TABLE_AT};
+use crate::store::layout::{DATA_AT, ENDS_AT, REDO_HEAD_BYTES, TABLE_AT, redo_at};
 use crate::store::{Checksums, Found, Payload, Replica, Store, StoreConfig, StoreError};
 
 const SOURCE: ChunkHandle = ChunkHandle(0x51);
@@ -374,4 +374,27 @@ fn a_full_disk_leaves_the_repair_to_be_tried_again() {
     assert!(matches!(copy(&store, false), Err(StoreError::Full { .. })));
     fs.set_capacity(1 << 40);
     make_equal(&store, false);
+}
+
+/// The disk cannot give a sector of the data, the checksums, the ends or the overwrites: a lesson writes it again, in a new file where nothing
+/// else would.
+#[test]
+fn a_replica_with_a_sector_that_cannot_be_read_is_made_equal() {
+    for at in
+        [DATA_AT + 70_000, TABLE_AT + 5, redo_at(0), redo_at(0) + REDO_HEAD_BYTES as u64, ENDS_AT]
+    {
+        let (fs, store) = with_source(140_000);
+        store.create(HANDLE, ChunkVersion(1)).unwrap();
+        put(&store, HANDLE, 1, 0, 140_000);
+        store.flush(HANDLE, 140_000).unwrap();
+        put(&store, HANDLE, 2, 5, 600);
+        let killed = fs.kill();
+        killed.spoil(&path(".chunk"), at).unwrap();
+        let (store, found) = reopen(killed.clone(), 1);
+        assert!(replica(&found).damaged.is_some(), "at {at}");
+        make_equal(&store, false);
+        let (store, found) = reopen(killed.kill(), 1);
+        assert!(replica(&found).damaged.is_none(), "at {at}: {:?}", replica(&found));
+        check_equal(&store);
+    }
 }
