@@ -50,6 +50,8 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Session {
     step: Step,
+    /// A lease was granted since the last pause.
+    leased: bool,
     backoff: Backoff,
     last: String,
 }
@@ -57,7 +59,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(seed: u64) -> Self {
         let last = "nothing was tried yet".to_owned();
-        Self { step: Step::Locate, backoff: Backoff::new(seed), last }
+        Self { step: Step::Locate, leased: false, backoff: Backoff::new(seed), last }
     }
 
     /// The next step.
@@ -81,7 +83,8 @@ impl Session {
             Event::Synced(Ok(length)) => self.step = Step::Done(Some(length)),
             Event::Synced(Err(failure)) => self.failed(&failure),
             Event::Inspected(replicas) => self.inspected(&replicas),
-            Event::Leased(Ok(())) | Event::Rested => self.step = Step::Locate,
+            Event::Leased(Ok(())) => (self.leased, self.step) = (true, Step::Locate),
+            Event::Rested => (self.leased, self.step) = (false, Step::Locate),
         }
     }
 
@@ -99,14 +102,31 @@ impl Session {
             return;
         }
         let clean = chunk.replicas.iter().all(|replica| replica.state == ReplicaState::Clean);
-        self.step = if clean && all_named(&chunk) { Step::Inspect(chunk) } else { Step::Lease };
+        if clean && all_named(&chunk) {
+            self.step = Step::Inspect(chunk);
+        } else {
+            self.lease();
+        }
     }
 
     fn inspected(&mut self, replicas: &[Result<ReplicaInfo, Failure>]) {
         let clean = |replica: &Result<ReplicaInfo, Failure>| {
             replica.as_ref().is_ok_and(|info| info.state == ReplicaState::Clean)
         };
-        self.step = if replicas.iter().all(clean) { Step::Done(None) } else { Step::Lease };
+        if replicas.iter().all(clean) {
+            self.step = Step::Done(None);
+        } else {
+            self.lease();
+        }
+    }
+
+    /// Each may cost a raise: one that was over before it was of use is not asked for again at once.
+    fn lease(&mut self) {
+        if self.leased {
+            self.pause(0, "the lease that was asked for is over already");
+        } else {
+            self.step = Step::Lease;
+        }
     }
 
     fn failed(&mut self, failure: &Failure) {
@@ -211,6 +231,19 @@ mod tests {
         // One more was taught since; a chunk that never had two.
         for (named, members) in [(3, 3), (3, 2), (1, 1)] {
             assert!(matches!(located(named, members), Step::Inspect(_)), "{named} of {members}");
+        }
+    }
+
+    #[test]
+    fn a_lease_that_is_over_at_once_is_asked_for_again_after_a_pause() {
+        let mut session = Session::new(1);
+        for _ in 0..3 {
+            session.on(Event::Located(Ok(Some(unleased([ReplicaState::Unclean; 3])))));
+            assert_eq!(*session.step(), Step::Lease);
+            session.on(Event::Leased(Ok(())));
+            session.on(Event::Located(Ok(Some(unleased([ReplicaState::Unclean; 3])))));
+            assert!(matches!(session.step(), Step::Pause(_)), "{:?}", session.step());
+            session.on(Event::Rested);
         }
     }
 
