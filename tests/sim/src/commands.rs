@@ -25,7 +25,7 @@ impl World {
             self.note(format_args!("the master commands server-{server}: {:?}", message.command));
         }
         if let Some(after) = self.echoes(&message.command) {
-            let echo = Event::CommandEchoes(server, Box::new(message.clone()));
+            let echo = Event::CommandEchoes(server, id, Box::new(message.clone()));
             self.agenda.enter(self.now + after, echo);
         }
         if let Some(at) = self.on_control(id, false) {
@@ -33,12 +33,18 @@ impl World {
         }
     }
 
-    /// An old command, at whichever run is there by now. Streams do not do that, and nothing rests on it.
+    /// An old command, at whichever run is there by now. Streams do not do that, and nothing rests on it; but for grants: who opens
+    /// another stream says on it which leases it holds, so none may come behind that (L2).
     pub(crate) fn command_echoes(
         &mut self,
         number: usize,
+        stream: u64,
         message: ToChunkserver,
     ) -> anyhow::Result<()> {
+        let grants = matches!(message.command, Command::GrantLease { .. });
+        if grants && !self.controls.contains_key(&stream) {
+            return Ok(());
+        }
         self.is_commanded(number, &message.command);
         let run = self.servers[number].run;
         let Some(process) = self.process(number, run) else { return Ok(()) };

@@ -206,25 +206,35 @@ impl World {
     }
 
     /// A chunk is left with a rotten replica that nobody could mend, where these are its members: so many faults at once are more than
-    /// is promised. The byte is as it was; or, where the server found out already and calls it damaged, the world is not asked to
-    /// come to rest.
+    /// is promised. The byte is as it was.
     pub(crate) fn may_be_left_to_rot(&mut self, handle: ChunkHandle, members: &[Member]) {
         let Some(number) = self.left_to_rot(handle, members) else { return };
         self.note(format_args!("chunk {handle} is left with its rotten replica alone"));
-        let store = self.servers[number].up.as_ref().map(|process| process.store.clone());
-        let its = store.as_ref().and_then(|store| store.replica(handle).ok());
-        if its.as_ref().is_some_and(|replica| replica.damaged.is_some()) {
-            self.weather.rot_remains = true;
-        }
+        self.weather.left_to_rot.insert(handle);
         let Some(byte) = self.weather.rotten_bytes.remove(&handle) else { return };
-        let length = its.map_or(0, |replica| replica.length);
-        let whole =
-            store.is_some_and(|store| store.read_verified(handle, 0..length, length).is_ok());
+        let server = &self.servers[number];
+        let whole = server.up.as_ref().is_some_and(|process| {
+            let length = process.store.replica(handle).map_or(0, |replica| replica.length);
+            process.store.read_verified(handle, 0..length, length).is_ok()
+        });
         // Other bytes may stand there by now.
-        if !whole && self.servers[number].fs.restore(&byte).is_ok() {
+        if !whole && server.fs.restore(&byte).is_ok() {
             self.weather.rotten.remove(&handle);
             self.weather.rot_given_back = true;
         }
+    }
+
+    /// Whether a chunk that was left so has nothing but replicas that are called damaged: its server had found out before the byte was
+    /// given back.
+    pub(crate) fn rot_remains(&self) -> anyhow::Result<bool> {
+        let all =
+            self.servers.iter().map(|server| Ok(replicas_of(&server.replicas(self.cluster)?)));
+        let all = all.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(self.weather.left_to_rot.iter().any(|handle| {
+            let its: Vec<_> = all.iter().filter_map(|of| of.get(handle)).collect();
+            let newest = its.iter().map(|(version, _)| *version).max();
+            its.iter().all(|(version, good)| Some(*version) != newest || !good)
+        }))
     }
 
     /// Does what a process does; one that must end, for its disk failed, is started again.

@@ -127,7 +127,7 @@ async fn run_here(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
         stale: ledger.stale,
         faults: world.faults(),
         marks: Vec::new(),
-        rot_given_back: world.weather.rot_given_back || world.weather.rot_remains,
+        rot_given_back: world.weather.rot_given_back,
         script: world.weather.script.came.clone(),
         violations,
     }
@@ -154,7 +154,7 @@ async fn live(world: &mut World, shared: &Shared, cut: &Cut, lie: Lie) -> anyhow
     world.faults_begin();
     let until = world.now + swarm.chaos;
     world.run_until(until, |_| violated()).await?;
-    if world.weather.rot_remains {
+    if world.rot_remains()? {
         return Ok(());
     }
     world.heal();

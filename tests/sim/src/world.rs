@@ -52,7 +52,7 @@ pub(crate) enum Event {
     StreamEnds(u64),
     ServerSaid(u64, Box<FromChunkserver>),
     CommandArrives(u64, Box<ToChunkserver>),
-    CommandEchoes(usize, Box<ToChunkserver>),
+    CommandEchoes(usize, u64, Box<ToChunkserver>),
     ControlEnds(u64),
     CallArrives(u64),
     CallEnds(u64, Ending),
@@ -230,7 +230,7 @@ impl World {
             Event::ServerWork(server, _)
             | Event::ServerDisk(server, _)
             | Event::ServerDials(server, _)
-            | Event::CommandEchoes(server, _)
+            | Event::CommandEchoes(server, ..)
             | Event::Beat(server, ..) => Some(Who::Server(*server)),
             Event::CommandArrives(control, _) => self.controls.get(control).map(Control::node),
             Event::CallArrives(call) => self.calls.get(call).map(|call| Who::Server(call.to)),
@@ -281,7 +281,9 @@ impl World {
             Event::StreamEnds(stream) => self.stream_ends(stream),
             Event::ServerSaid(control, message) => self.server_said(control, *message),
             Event::CommandArrives(control, message) => self.command_arrives(control, *message)?,
-            Event::CommandEchoes(number, message) => self.command_echoes(number, *message)?,
+            Event::CommandEchoes(number, stream, message) => {
+                self.command_echoes(number, stream, *message)?;
+            }
             Event::ControlEnds(control) => self.control_ends(control),
             Event::CallArrives(call) => self.call_arrives(call)?,
             Event::CallEnds(call, ending) => self.call_ends(call, ending)?,
