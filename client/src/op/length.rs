@@ -49,13 +49,16 @@ pub(crate) struct Session {
     backoff: Backoff,
     /// Clean replicas that did not answer.
     silent: Vec<ServerUid>,
+    /// A lease was asked for and granted since the last pause.
+    leased: bool,
     last: String,
 }
 
 impl Session {
     pub(crate) fn new(seed: u64) -> Self {
         let last = "nothing was tried yet".to_owned();
-        Self { step: Step::Locate, backoff: Backoff::new(seed), silent: Vec::new(), last }
+        let (silent, leased) = (Vec::new(), false);
+        Self { step: Step::Locate, backoff: Backoff::new(seed), silent, leased, last }
     }
 
     /// The next step.
@@ -76,7 +79,8 @@ impl Session {
             Event::Located(Err(error)) | Event::Leased(Err(error)) => {
                 self.step = Step::End(End::Refused(error));
             }
-            Event::Leased(Ok(())) | Event::Rested => self.step = Step::Locate,
+            Event::Leased(Ok(())) => (self.leased, self.step) = (true, Step::Locate),
+            Event::Rested => (self.leased, self.step) = (false, Step::Locate),
             Event::Inspected(result) => self.inspected(result),
         }
     }
@@ -95,6 +99,8 @@ impl Session {
         match chunk.replicas.iter().find(answers).cloned() {
             _ if chunk.replicas.is_empty() => self.pause(0, "no replica of the chunk is known yet"),
             Some(replica) if all_clean => self.step = Step::Inspect(chunk, replica),
+            // Each may cost a raise: one that was over before it was of use is not asked for again at once.
+            _ if self.leased => self.pause(0, "the lease that was asked for is over already"),
             _ => self.step = Step::Lease,
         }
     }
@@ -179,6 +185,19 @@ mod tests {
         assert_eq!(*session.step(), Step::Lease);
         session.on(Event::Leased(Ok(())));
         assert_eq!(*session.step(), Step::Locate);
+    }
+
+    #[test]
+    fn a_lease_that_is_over_at_once_is_asked_for_again_after_a_pause() {
+        let mut session = Session::new(1);
+        for _ in 0..3 {
+            session.on(Event::Located(Ok(Some(unleased(ReplicaState::Unclean)))));
+            assert_eq!(*session.step(), Step::Lease);
+            session.on(Event::Leased(Ok(())));
+            session.on(Event::Located(Ok(Some(unleased(ReplicaState::Unclean)))));
+            assert!(matches!(session.step(), Step::Pause(_)), "{:?}", session.step());
+            session.on(Event::Rested);
+        }
     }
 
     #[test]

@@ -102,7 +102,8 @@ pub(crate) struct Session {
     /// When those that are busy want to be asked again.
     retry_after_ms: u32,
     primary_first: bool,
-    refreshed: bool,
+    /// How often a replica refused where the place was looked up for it.
+    refreshed: u32,
     backoff: Backoff,
     step: Step,
     corruption: Option<Corruption>,
@@ -123,7 +124,7 @@ impl Session {
             failed: BTreeMap::new(),
             retry_after_ms: 0,
             primary_first: false,
-            refreshed: false,
+            refreshed: 0,
             backoff: Backoff::new(seed),
             step: Step::Locate { fresh: false },
             corruption: None,
@@ -271,19 +272,21 @@ impl Session {
                 let error = WireError::new(ErrorKind::Invalid, failure.text());
                 self.step = Step::End(End::Refused(error));
             }
-            Next::Refresh => self.refresh(uid),
+            Next::Refresh => self.refresh(failure, uid),
             _ => self.exclude(uid, false),
         }
     }
 
     /// The replica has another version, is behind what was seen, or is not to be believed yet: ask where it is now, and rather the
-    /// primary. Where the master has just said so, it is the replica that must change, and the others may be good.
-    fn refresh(&mut self, replica: ServerUid) {
+    /// primary. Where the master has just said so, it may be a raise that ends in a moment; after that it is the replica that must
+    /// change, and the others may be good.
+    fn refresh(&mut self, failure: &Failure, replica: ServerUid) {
         self.primary_first = true;
-        if std::mem::replace(&mut self.refreshed, true) {
-            self.exclude(replica, false);
-        } else {
-            self.step = Step::Locate { fresh: true };
+        self.refreshed += 1;
+        match self.refreshed {
+            1 => self.step = Step::Locate { fresh: true },
+            2 => self.pause(failure.retry_after_ms()),
+            _ => self.exclude(replica, false),
         }
     }
 
@@ -471,6 +474,10 @@ mod tests {
         let mut session = session(0, 4);
         located(&mut session);
         session.on(Event::Answered(Err(refused(ErrorKind::Stale))));
+        located(&mut session);
+        session.on(Event::Answered(Err(refused(ErrorKind::Stale))));
+        assert!(matches!(session.step(), Step::Pause(_)), "a raise ends in a moment");
+        session.on(Event::Rested);
         let mut refused_by = Vec::new();
         located(&mut session);
         for _ in 0..3 {

@@ -50,7 +50,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Session {
     step: Step,
-    /// A lease was granted since the last pause.
+    /// A lease was asked for and granted since the last pause.
     leased: bool,
     backoff: Backoff,
     last: String,

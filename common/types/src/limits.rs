@@ -123,8 +123,8 @@ pub const DELETED_KEPT_MAX: usize = 4096;
 pub const CHUNK_FLIGHT_BYTES_MAX: u64 = 64 << 20;
 /// A replica that has a version holds mutations of it for this long: the client may be faster than the grant.
 pub const GRANT_WAIT_MS: DurationMs = DurationMs(50);
-/// Who waits across a raise is told that the outcome is unknown after this long without a lease: as long as a raise takes, one more
-/// without the silent, and the return of a member.
+/// Who waits across a raise is told that the outcome is unknown this long after it, or after the last lease that followed: as long as a
+/// raise takes, one more without the silent, and the return of a member; or a lesson.
 pub const CARRIED_MS: DurationMs = DurationMs(10_000);
 /// A primary orders again when a member did not answer for this long.
 pub const ORDER_RESEND_MS: DurationMs = DurationMs(250);

@@ -85,7 +85,7 @@ impl Master {
             let member = lease.is_some_and(|lease| lease.has_member(server.uid));
             let run = (replica.server, server.session);
             let alive = server.alive(now) && server.reported;
-            // The raise behind the lesson would leave it out too, and the next lesson would follow at once.
+            // The raise behind the lesson is of the same work: it would leave it out too, and the next lesson would follow at once.
             let left_out = work.is_some_and(|work| work.leaves_out(now, run.0, run.1));
             alive && !member && !left_out && !self.soft.learners.rests(now, handle, run)
         };

@@ -226,15 +226,19 @@ impl World {
 
     /// Whether a chunk that was left so has nothing but replicas that are called damaged: its server had found out before the byte was
     /// given back.
-    pub(crate) fn rot_remains(&self) -> anyhow::Result<bool> {
-        let all =
-            self.servers.iter().map(|server| Ok(replicas_of(&server.replicas(self.cluster)?)));
-        let all = all.collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(self.weather.left_to_rot.iter().any(|handle| {
-            let its: Vec<_> = all.iter().filter_map(|of| of.get(handle)).collect();
-            let newest = its.iter().map(|(version, _)| *version).max();
-            its.iter().all(|(version, good)| Some(*version) != newest || !good)
-        }))
+    pub(crate) fn rot_remains(&mut self) -> anyhow::Result<bool> {
+        let found = self.servers.iter().map(|server| server.replicas(self.cluster));
+        let found = found.collect::<anyhow::Result<Vec<_>>>()?;
+        let remains = |handle: &ChunkHandle| {
+            let its = found.iter().flatten().filter(|found| found.handle == *handle);
+            let its: Vec<_> = its.filter_map(|found| found.replica.as_ref().ok()).collect();
+            let newest = its.iter().map(|replica| replica.version).max();
+            let mut newest = its.iter().filter(|replica| Some(replica.version) == newest);
+            !its.is_empty() && newest.all(|replica| replica.damaged.is_some())
+        };
+        let remains = self.weather.left_to_rot.iter().any(remains);
+        self.weather.rot_remains = remains;
+        Ok(remains)
     }
 
     /// Does what a process does; one that must end, for its disk failed, is started again.

@@ -49,6 +49,8 @@ pub(crate) struct Weather {
     pub(crate) rotten_bytes: BTreeMap<ChunkHandle, Rotten>,
     /// Some of it was given back.
     pub(crate) rot_given_back: bool,
+    /// Some of it could not be: a chunk has nothing but damaged replicas.
+    pub(crate) rot_remains: bool,
     /// Chunks of which a rotten replica was left alone.
     pub(crate) left_to_rot: BTreeSet<ChunkHandle>,
     /// How many there were of each; only those that changed something.
@@ -74,6 +76,7 @@ impl Weather {
             rotten: BTreeMap::new(),
             rotten_bytes: BTreeMap::new(),
             rot_given_back: false,
+            rot_remains: false,
             left_to_rot: BTreeSet::new(),
             counts: BTreeMap::new(),
         }

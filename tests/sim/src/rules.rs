@@ -424,4 +424,15 @@ mod tests {
         assert!(comes(1, 8), "on another stream it tells all anew");
         assert!(comes(2, 7), "the next run of the master knows of none");
     }
+    #[test]
+    fn many_numbers_within_a_second_are_too_fast_and_over_more_time_are_not() {
+        for (apart, too_fast) in [(SECOND / 25, true), (SECOND / 24 + 1, false)] {
+            let mut rules = Rules::default();
+            let given = (0..25).map(|n| rules.given_too_fast(n * apart, ChunkHandle(1)));
+            let given: Vec<_> = given.collect();
+            assert_eq!(given.last(), Some(&too_fast), "{apart}");
+            assert!(!given[..24].contains(&true));
+            assert!(!rules.given_too_fast(0, ChunkHandle(2)), "of another chunk");
+        }
+    }
 }

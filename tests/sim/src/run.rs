@@ -37,9 +37,10 @@ pub struct Outcome {
     pub marks: Vec<Mark>,
     /// The faults that came one at a time.
     pub script: Vec<Planned>,
-    /// A chunk was left with its rotten replica alone, and what had rotted was given back: nobody else had it. Or the world was not asked
-    /// to come to rest, since its server had found out.
+    /// A chunk was left with its rotten replica alone, and what had rotted was given back: nobody else had it.
     pub rot_given_back: bool,
+    /// It was too late to give it back, for its server had told of it: the world was not asked to come to rest.
+    pub rot_remains: bool,
     /// What may not be. Empty: all is well.
     pub violations: Vec<String>,
 }
@@ -128,6 +129,7 @@ async fn run_here(plan: &Plan, traced: Traced, lie: Lie) -> Outcome {
         faults: world.faults(),
         marks: Vec::new(),
         rot_given_back: world.weather.rot_given_back,
+        rot_remains: world.weather.rot_remains,
         script: world.weather.script.came.clone(),
         violations,
     }

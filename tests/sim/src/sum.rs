@@ -18,6 +18,8 @@ const SELDOM: usize = 16;
 const ALL_MARKS: usize = 2_000;
 /// A world in which less happens proves little: at the median of many, and in each.
 const ACKNOWLEDGED: u64 = 300;
+/// One world of so many, at most, may be left with rot that is not asked about.
+const RARELY: usize = 100;
 /// So many marks are told with the number of worlds that hit them.
 const RAREST: usize = 4;
 const SIMULATED: Micros = 60 * SECOND;
@@ -30,6 +32,7 @@ pub struct Sum {
     acknowledged: Vec<u64>,
     stale: usize,
     rot_given_back: usize,
+    rot_remains: usize,
     /// How often each was felt, and in how many worlds.
     faults: BTreeMap<Fault, (u64, usize)>,
     /// In how many worlds each rare path was come by.
@@ -56,6 +59,7 @@ impl Sum {
         self.acknowledged.push(outcome.acknowledged);
         self.stale += usize::from(outcome.stale > 0);
         self.rot_given_back += usize::from(outcome.rot_given_back);
+        self.rot_remains += usize::from(outcome.rot_remains);
         for (fault, count) in outcome.faults.iter().filter(|(_, count)| **count > 0) {
             let (times, worlds) = self.faults.entry(*fault).or_default();
             (*times, *worlds) = (*times + count, *worlds + 1);
@@ -115,6 +119,9 @@ impl Sum {
                 lacks.push(format!("{fault:?} was felt in {worlds} of {} worlds", self.worlds()));
             }
         }
+        if self.rot_remains * RARELY > self.worlds() {
+            lacks.push(format!("{} worlds were not asked to come to rest", self.rot_remains));
+        }
         if self.worlds() >= ALL_MARKS {
             lacks.extend(self.never().map(|mark| format!("nobody came by {mark:?}")));
         }
@@ -162,6 +169,7 @@ impl Sum {
             "acknowledged_at_the_median": self.median(),
             "seeds_with_stale_reads": self.stale,
             "seeds_with_rot_given_back": self.rot_given_back,
+            "seeds_not_asked_to_rest": self.rot_remains,
             "faults": self.faults.iter().map(|(fault, (times, _))| (format!("{fault:?}"), *times)).collect::<BTreeMap<_, _>>(),
             "marks": Mark::ALL.len(),
             "marks_never_hit": never,
@@ -180,7 +188,7 @@ impl Sum {
         let hours = self.simulated / (36 * SECOND);
         lines.push(format!(
             "{} seeds, {} with violations; {}.{:02} h simulated in {} s: {} times as fast; {} operations acknowledged, {} at the median; \
-             {} seeds with stale reads, {} with rot given back",
+             {} seeds with stale reads, {} with rot given back, {} not asked to come to rest",
             self.worlds(),
             self.bad(),
             hours / 100,
@@ -190,7 +198,8 @@ impl Sum {
             self.acknowledged.iter().sum::<u64>(),
             self.median(),
             self.stale,
-            self.rot_given_back
+            self.rot_given_back,
+            self.rot_remains
         ));
         lines.join("\n")
     }

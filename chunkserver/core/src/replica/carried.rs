@@ -17,7 +17,8 @@ pub(crate) struct Carried {
     pub(crate) mutations: Vec<(Waiter, Outcome)>,
     /// For a sync: it is one of the next lease.
     pub(crate) syncs: Vec<Waiter>,
-    /// So long, whatever time they have: the master may be out of reach, and have raised the others without this replica.
+    /// So long, whatever time they have, where no lease follows: the master may be out of reach, and have raised the others without
+    /// this replica.
     until: Instant,
 }
 
@@ -35,6 +36,7 @@ impl Replica {
     /// A raise comes: those who wait for what is applied here go on waiting, the others are told that nobody knows.
     pub(super) fn carry_over(&mut self, now: Instant, why: &str, out: &mut Vec<Effect>) {
         let applied = self.sequence.applied();
+        // Raise upon raise, none with a lease behind it, is no longer a wait.
         if self.carried.is_empty() {
             self.carried.until = now + CARRIED_MS;
         }
@@ -44,6 +46,11 @@ impl Replica {
             self.carried.syncs.append(&mut carried.syncs);
         }
         self.stop_role(why, out);
+    }
+
+    /// A lease came, and what it does first takes its time: to make the members equal, or to teach one (mut-6).
+    pub(super) fn carry_on(&mut self, now: Instant) {
+        self.carried.until = now + CARRIED_MS;
     }
 
     /// All members are equal to this replica: what was carried is on all of them.

@@ -210,6 +210,7 @@ impl Replica {
             return;
         }
         self.granted = version;
+        self.carry_on(now);
         self.sequence = Sequence::default();
         let primary = Primary::new(grant, self.epoch, self.settings, self.length, now);
         self.role = Role::Primary(Box::new(primary));

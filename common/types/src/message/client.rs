@@ -291,7 +291,8 @@ pub struct ChunkLocation {
     pub primary: Option<ServerUid>,
     /// Where current replicas are, of servers in touch.
     pub replicas: Vec<ReplicaLocation>,
-    /// How many replicas must be named for all that was acknowledged to be on them: as many as stored the version. 0 is not known.
+    /// How many replicas must be named for all that was acknowledged to be on them: as many as stored the version, two at least where
+    /// the file wants two. More may be named, or fewer. 0 is not known.
     pub members: u32,
 }
 

@@ -365,7 +365,7 @@ fn locate_names_what_can_be_read() {
     assert_eq!(locations.entry.path, "/f");
     let chunk = &locations.chunks[0];
     assert_eq!((chunk.handle, chunk.version, chunk.replicas.len()), (handle, ChunkVersion(1), 3));
-    assert_eq!(chunk.primary, Some(grant.primary));
+    assert_eq!((chunk.primary, chunk.members), (Some(grant.primary), 3));
     // Damaged: named last, a suspect before it. Older, of another history, or out of touch: not named.
     world.page(1, &[ReplicaReport { state: ReplicaState::Corrupt, ..holds(handle, 1, 0) }]);
     world.page(2, &[ReplicaReport { state: ReplicaState::Suspect, ..holds(handle, 1, 0) }]);
@@ -378,6 +378,7 @@ fn locate_names_what_can_be_read() {
     assert_eq!(named(&mut world), [3, 1]);
     world.leave(3);
     assert_eq!(named(&mut world), [1]);
+    assert_eq!(locate(&mut world, file).chunks[0].members, 3, "those that are away count");
     let Ok(Response::Status(status)) = world.query(Query::Status) else { panic!() };
     assert_eq!((status.chunks, status.chunks_below_goal, status.chunks_missing), (1, 1, 1));
 }

@@ -90,6 +90,23 @@ fn raise_4_a_raise_without_a_lease_behind_it_does_not_keep_clients_waiting() {
 }
 
 #[test]
+fn raise_4_who_waits_for_a_lesson_is_given_the_time_that_it_takes() {
+    let mut bench = Bench::primary(&[2]);
+    let patient = gfs_types::message::data::Target { left_ms: 60_000, ..target(1) };
+    let waits = bench.mutate_as(patient, append(100));
+    bench.raise(2, 1);
+    bench.durable();
+    bench.after(CARRIED_MS.0 - 1_000);
+    bench.grant_alone(2);
+    bench.after(2_000);
+    assert_eq!(bench.reply(waits), None, "its lease is there to teach");
+    bench.raise(3, 2);
+    bench.durable();
+    bench.grant(3, &[3]);
+    assert_eq!(bench.reply(waits), appended_under(3, 0, 100));
+}
+
+#[test]
 fn raise_4_syncs_become_syncs_of_the_new_lease() {
     let mut bench = Bench::primary(&[2, 3]);
     bench.mutate(append(100));
