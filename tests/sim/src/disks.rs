@@ -18,6 +18,9 @@ use crate::server::{Process, Server};
 use crate::swarm::Fault;
 use crate::world::{Event, World};
 
+/// Where the end records of a replica's file begin (docs/formats/chunk-file.md).
+const ENDS_AT: u64 = 8 << 10;
+
 /// A slow disk takes so many times as long.
 const SLOW: Micros = 50;
 /// What was written last: a replica that is behind lacks some of it.
@@ -145,7 +148,7 @@ impl World {
         }
         let (number, handle) = *random.pick(&from);
         let (at, mask) = (random.next(), 1 << random.below(8));
-        let unreadable = random.percent(30);
+        let (unreadable, ahead) = (random.percent(30), random.percent(50));
         let server = &self.servers[number];
         let Some(process) = &server.up else { return Ok(()) };
         let length = process.store.replica(handle)?.length;
@@ -154,7 +157,12 @@ impl World {
         };
         let at = if aimed { length - 1 - at % length.min(END_BYTES) } else { at % length };
         let plan = process.store.read_plan(handle, 0..length, length)?;
-        let at = plan.file_offset + at;
+        // Before the data stand checksums, end records and redo areas. A flipped bit in those is as if they had not been written, which
+        // is not promised to be mended; what cannot be read is.
+        let at = match unreadable && ahead {
+            true => ENDS_AT + at % (plan.file_offset - ENDS_AT),
+            false => plan.file_offset + at,
+        };
         let byte = match unreadable {
             true => server.fs.spoil(&path, at)?,
             false => server.fs.flip(&path, at, mask)?,
