@@ -1,7 +1,7 @@
 //! Appends: raw, at an offset the system chooses, at least once; and framed records, read exactly once.
 //!
 //! ```sh
-//! gfs dev -- cargo run --example append
+//! gfs dev -- cargo run --profile ci --package gfs-client --example append
 //! ```
 
 use gfs_client::{Client, CreateOptions, ErrorKind};

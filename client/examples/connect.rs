@@ -1,7 +1,7 @@
 //! Connects and tells what the cluster is.
 //!
 //! ```sh
-//! gfs dev -- cargo run --example connect
+//! gfs dev -- cargo run --profile ci --package gfs-client --example connect
 //! ```
 
 use gfs_client::{Client, Options};

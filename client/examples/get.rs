@@ -1,7 +1,7 @@
 //! Gets a file out of the file system, several pieces ahead, every block checked.
 //!
 //! ```sh
-//! gfs dev -- sh -c 'gfs put Cargo.toml /manifest && cargo run --example get /manifest'
+//! gfs dev -- sh -c 'gfs put Cargo.toml /manifest && cargo run --profile ci --package gfs-client --example get /manifest'
 //! ```
 
 use gfs_client::Client;

@@ -1,7 +1,7 @@
 //! Directories, names, the trash.
 //!
 //! ```sh
-//! gfs dev -- cargo run --example namespace
+//! gfs dev -- cargo run --profile ci --package gfs-client --example namespace
 //! ```
 
 use futures::StreamExt;

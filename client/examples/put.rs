@@ -1,7 +1,7 @@
 //! Puts a local file into the file system: it appears whole, on disk on every replica, or not at all.
 //!
 //! ```sh
-//! gfs dev -- cargo run --example put Cargo.toml /manifest
+//! gfs dev -- cargo run --profile ci --package gfs-client --example put Cargo.toml /manifest
 //! ```
 
 use gfs_client::{Client, UploadOptions};

@@ -1,7 +1,7 @@
 //! Writes and reads at offsets; holes read as zeros.
 //!
 //! ```sh
-//! gfs dev -- cargo run --example random_access
+//! gfs dev -- cargo run --profile ci --package gfs-client --example random_access
 //! ```
 
 use gfs_client::{Client, CreateOptions, DeleteOptions};

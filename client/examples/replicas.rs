@@ -1,7 +1,7 @@
 //! Where a file is, and whether its replicas are equal.
 //!
 //! ```sh
-//! gfs dev -- sh -c 'gfs put Cargo.toml /manifest && cargo run --example replicas /manifest'
+//! gfs dev -- sh -c 'gfs put Cargo.toml /manifest && cargo run --profile ci --package gfs-client --example replicas /manifest'
 //! ```
 
 use gfs_client::Client;

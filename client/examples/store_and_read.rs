@@ -1,7 +1,7 @@
 //! Stores a file, reads it back, and compares: what `examples/kubernetes/job` runs in a pod.
 //!
 //! ```sh
-//! gfs dev -- cargo run --example store_and_read /example/job 1048576
+//! gfs dev -- cargo run --profile ci --package gfs-client --example store_and_read /example/job 1048576
 //! ```
 
 use std::time::Instant;

@@ -207,6 +207,9 @@ mod tests {
         notes.check().unwrap();
         let call = notes.called(2, &operation);
         notes.returned(2, call, answer());
-        assert!(notes.check().unwrap_err().to_string().contains("no order explains"));
+        let error = notes.check().unwrap_err().to_string();
+        assert!(error.contains("no order explains"), "{error}");
+        let (_, kept) = error.rsplit_once("kept in ").unwrap();
+        std::fs::remove_file(kept).unwrap();
     }
 }
