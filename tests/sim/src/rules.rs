@@ -424,6 +424,7 @@ mod tests {
         assert!(comes(1, 8), "on another stream it tells all anew");
         assert!(comes(2, 7), "the next run of the master knows of none");
     }
+
     #[test]
     fn many_numbers_within_a_second_are_too_fast_and_over_more_time_are_not() {
         for (apart, too_fast) in [(SECOND / 25, true), (SECOND / 24 + 1, false)] {

@@ -82,7 +82,10 @@ impl Replica {
         let mut expired: Vec<_> = mutations.map(|(waiter, _)| waiter).collect();
         expired.extend(carried.syncs.extract_if(.., |waiter| late(waiter)));
         for waiter in expired {
-            let error = Error::unknown("no new lease was granted in time");
+            let error = Error::unknown(format!(
+                "chunk {}: no lease made every member equal in time, so nobody knows whether it is done",
+                self.handle
+            ));
             out.push(Effect::Reply { token: waiter.token, result: Err(error) });
         }
     }
