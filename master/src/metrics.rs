@@ -270,8 +270,10 @@ impl Metrics {
         self.files.set(signed(status.files));
         self.directories.set(signed(status.directories));
         self.chunks.set(signed(status.chunks));
-        self.chunks_below_goal.set(signed(status.chunks_below_goal));
-        self.chunks_missing.set(signed(status.chunks_missing));
+        if status.chunks_uncounted == 0 {
+            self.chunks_below_goal.set(signed(status.chunks_below_goal));
+            self.chunks_missing.set(signed(status.chunks_missing));
+        }
         let alive = status.chunkservers.iter().filter(|server| server.alive).count();
         let silent = status.chunkservers.len() - alive;
         self.chunkservers.with_label_values(&["alive"]).set(signed(alive as u64));

@@ -1,13 +1,21 @@
 //! `status`: masters, chunkservers, and how many chunks are as they should be.
 
+use std::time::Duration;
+
 use clap::Args;
 use gfs_client::{ChunkserverStatus, Client, ClusterStatus};
 use gfs_types::record::ConfigRecord;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::failure::Result;
 use crate::output::{Format, Out};
 use crate::text;
+
+/// So long a master with millions of chunks may count them before what it found by then is shown.
+const COUNTING_TIME: Duration = Duration::from_secs(10);
+/// With each question it counts some.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// `gfs status`
 #[derive(Debug, Args)]
@@ -22,7 +30,7 @@ pub(crate) struct StatusArgs {
 }
 
 pub(crate) async fn run(args: &StatusArgs, client: &Client) -> Result<()> {
-    let status = client.status().await?;
+    let status = counted(client).await?;
     let record = client.record();
     let mut out = Out::stdout()?;
     match args.output {
@@ -34,8 +42,20 @@ pub(crate) async fn run(args: &StatusArgs, client: &Client) -> Result<()> {
 
 /// What `gfs batch` answers.
 pub(crate) async fn answer(client: &Client) -> Result<Value> {
-    let status = client.status().await?;
+    let status = counted(client).await?;
     Ok(describe(&status, &client.record()))
+}
+
+/// With all chunks counted, if that is a matter of seconds: right after a chunkserver came or went it may not be.
+async fn counted(client: &Client) -> Result<ClusterStatus> {
+    let until = Instant::now() + COUNTING_TIME;
+    loop {
+        let status = client.status().await?;
+        if status.chunks_uncounted == 0 || Instant::now() >= until {
+            return Ok(status);
+        }
+        sleep(ASK_AGAIN).await;
+    }
 }
 
 fn describe(status: &ClusterStatus, record: &ConfigRecord) -> Value {
@@ -49,6 +69,7 @@ fn describe(status: &ClusterStatus, record: &ConfigRecord) -> Value {
         "chunks": status.chunks,
         "chunks_below_goal": status.chunks_below_goal,
         "chunks_missing": status.chunks_missing,
+        "chunks_uncounted": status.chunks_uncounted,
         "log_position": status.log_position.0,
         "checkpoint_position": status.checkpoint_position.0,
         "master_http_address": status.master_http_address,
@@ -75,10 +96,7 @@ fn print(status: &ClusterStatus, record: &ConfigRecord, out: &mut Out) -> Result
     out.line(format_args!("master       {} (epoch {})", record.primary, record.epoch))?;
     out.line(format_args!("files        {}", status.files))?;
     out.line(format_args!("directories  {}", status.directories))?;
-    out.line(format_args!(
-        "chunks       {} ({} below their goal, {} missing)",
-        status.chunks, status.chunks_below_goal, status.chunks_missing
-    ))?;
+    out.line(format_args!("chunks       {}", chunks(status)))?;
     out.line(format_args!(
         "log          {} (checkpoint at {})",
         status.log_position, status.checkpoint_position
@@ -97,11 +115,28 @@ fn print(status: &ClusterStatus, record: &ConfigRecord, out: &mut Out) -> Result
     Ok(())
 }
 
+fn chunks(status: &ClusterStatus) -> String {
+    let ClusterStatus { chunks, chunks_below_goal, chunks_missing, chunks_uncounted, .. } = status;
+    let uncounted = match chunks_uncounted {
+        0 => String::new(),
+        some => format!("; {some} not looked at since a chunkserver came or went: ask again"),
+    };
+    format!("{chunks} ({chunks_below_goal} below their goal, {chunks_missing} missing{uncounted})")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use gfs_types::fence::{Incarnation, LogPosition, MasterEpoch};
     use gfs_types::ids::{ClusterUid, ServerUid};
+
+    #[test]
+    fn a_count_that_goes_on_is_not_shown_as_a_whole_one() {
+        let mut status = ClusterStatus { chunks: 7, chunks_below_goal: 2, ..Default::default() };
+        assert_eq!(chunks(&status), "7 (2 below their goal, 0 missing)");
+        status.chunks_uncounted = 3;
+        assert!(chunks(&status).contains("0 missing; 3 not looked at"), "{}", chunks(&status));
+    }
 
     #[test]
     fn the_json_names_what_scripts_look_for() {

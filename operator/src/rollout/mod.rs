@@ -72,7 +72,7 @@ pub struct Observed {
     pub settled: bool,
     /// In the order of their names.
     pub pods: Vec<PodView>,
-    /// What the master says of chunks, when it could be asked.
+    /// What the master says of chunks, when it could be asked and has counted them since a chunkserver came or went.
     pub chunks: Option<Chunks>,
     /// Whether the last chunkserver came back minutes ago: what its restart took from chunks should be made equal by now.
     pub back_long: bool,

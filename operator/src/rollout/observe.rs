@@ -52,7 +52,7 @@ pub fn observe(
     Observed {
         settled: revisions.values().all(Option::is_some),
         pods: views,
-        chunks: known.map(chunks),
+        chunks: known.and_then(chunks),
         back_long: are_back_long(pods, now),
         chunkservers_wanted: chunkserver_sets
             .map(|set| usize::try_from(wanted(set)).unwrap_or(0))
@@ -60,8 +60,10 @@ pub fn observe(
     }
 }
 
-fn chunks(known: &ClusterStatus) -> Chunks {
-    Chunks { all: known.chunks, below_goal: known.chunks_below_goal, missing: known.chunks_missing }
+/// None while the master counts: what it found by then is not what lacks.
+fn chunks(known: &ClusterStatus) -> Option<Chunks> {
+    let (below_goal, missing) = (known.chunks_below_goal, known.chunks_missing);
+    (known.chunks_uncounted == 0).then_some(Chunks { all: known.chunks, below_goal, missing })
 }
 
 /// Whether what the last chunkserver missed while it restarted should not be missing any more.

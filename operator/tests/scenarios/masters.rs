@@ -122,6 +122,7 @@ impl Line for FakeLine {
                 chunks: 24,
                 chunks_below_goal: state.chunks_below_goal,
                 chunks_missing: state.chunks_missing,
+                chunks_uncounted: state.chunks_uncounted,
                 ..ClusterStatus::default()
             };
             Glance { status, chunk_bytes: state.chunk_bytes.unwrap_or(64 << 20) }

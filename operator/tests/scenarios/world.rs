@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) chunks_below_goal: u64,
     /// And of chunks without any.
     pub(crate) chunks_missing: u64,
+    /// And of how many it says nothing.
+    pub(crate) chunks_uncounted: u64,
     /// What nobody may delete.
     pub(crate) refused: BTreeSet<String>,
     /// The size of chunks that the master tells, if it is not the usual one.

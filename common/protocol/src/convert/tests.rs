@@ -110,6 +110,9 @@ fn responses() -> Vec<Response> {
     };
     let status = ClusterStatus {
         files: 1,
+        chunks_below_goal: 4,
+        chunks_missing: 5,
+        chunks_uncounted: 6,
         checkpoint_position: LogPosition(2),
         master_http_address: "127.0.0.1:7401".into(),
         chunkservers: vec![ChunkserverStatus {

@@ -2,7 +2,7 @@
 
 use gfs_types::ErrorKind::{Busy, Fenced, Invalid, Stale};
 use gfs_types::fence::MasterEpoch;
-use gfs_types::ids::{ChunkHandle, ClusterUid, ProcessSession, ServerUid};
+use gfs_types::ids::{ChunkHandle, ClusterUid, FileId, ProcessSession, ServerUid};
 use gfs_types::limits::REPORT_PAGE_MAX;
 use gfs_types::message::client::{Query, Request, Response};
 use gfs_types::message::control::{Command, FromChunkserver};
@@ -172,43 +172,70 @@ fn while_no_chunkserver_is_in_touch_no_chunk_is_counted() {
     assert_eq!(lacking(&mut world), (1, 1, true));
 }
 
+fn with_chunks(world: &mut World, file: FileId, count: u64) {
+    for index in 0..count {
+        let (handle, index) = (world.master.durable.chunks.next(), ChunkIndex(index));
+        let members = (1..=3).map(ServerUid).collect();
+        world.apply(Change::ChunkAllocated { file, index, handle, members });
+        world.apply(Change::ChunkBorn { handle });
+    }
+}
+
 /// Mostly nobody waits while millions of chunks are looked at: they are counted with the ticks. But what is told was counted, and
 /// with the chunkservers that are there.
 #[test]
 fn many_chunks_are_counted_a_few_at_a_time() {
     let mut world = World::new();
     let file = world.file("/f");
-    let many = 20_000;
+    let many = 80_000;
     let lacking = |world: &mut World| {
         let Ok(Response::Status(status)) = world.query(Query::Status) else { panic!() };
         assert_eq!(status.chunks, many);
-        (status.chunks_below_goal, status.chunks_missing)
+        (status.chunks_below_goal, status.chunks_missing, status.chunks_uncounted)
     };
-    for index in 0..many {
-        let (handle, index) = (world.master.durable.chunks.next(), ChunkIndex(index));
-        let members = (1..=3).map(ServerUid).collect();
-        world.apply(Change::ChunkAllocated { file, index, handle, members });
-        world.apply(Change::ChunkBorn { handle });
-    }
-    assert_eq!(lacking(&mut world), (many, many), "nobody is there");
+    with_chunks(&mut world, file, many);
+    assert_eq!(lacking(&mut world), (many, many, 0), "nobody is there");
     world.tick();
-    assert_eq!(lacking(&mut world), (many, many), "a part is counted");
+    assert_eq!(lacking(&mut world), (many, many, 0), "a part is counted");
     for uid in 1..=3 {
         let held = (1..=many).filter(|handle| uid < 3 || handle % 2 == 0);
         let held: Vec<_> = held.map(|handle| holds(ChunkHandle(handle), 1, 0)).collect();
         world.register(uid, 1, Vec::new());
         held.chunks(REPORT_PAGE_MAX).for_each(|page| drop(world.page(uid, page)));
     }
-    for round in 0..4 {
-        world.tick();
-        assert_eq!(lacking(&mut world), (many / 2, 0), "{round}");
+    assert_eq!(lacking(&mut world), (16_384, 0, many - 32_768), "one question looks at so many");
+    world.tick();
+    for round in 0..12 {
+        assert_eq!(lacking(&mut world), (many / 2, 0, 0), "{round}");
+        world.tick(); // The next count begins, and does not show before it ends.
     }
-    world.tick(); // A count is under way.
     world.leave(1);
-    assert_eq!(lacking(&mut world), (many, 0));
+    assert_eq!(lacking(&mut world), (32_768, 0, many - 32_768), "who left counts at once");
     world.leave(2);
-    for round in 0..4 {
-        assert_eq!(lacking(&mut world), (many, many / 2), "{round}");
+    assert_eq!(lacking(&mut world), (32_768, 16_384, many - 32_768), "it begins again");
+    world.tick();
+    for round in 0..12 {
+        assert_eq!(lacking(&mut world), (many, many / 2, 0), "{round}");
         world.tick();
     }
+}
+
+/// Chunks that go while they are counted do not make half a count a whole one.
+#[test]
+fn a_count_that_is_not_finished_says_so_whatever_was_deleted_meanwhile() {
+    let mut world = World::new();
+    let (gone, stays) = (world.file("/gone"), world.file("/stays"));
+    with_chunks(&mut world, gone, 60_000);
+    with_chunks(&mut world, stays, 40_000);
+    world.register(1, 1, Vec::new());
+    let asked = |world: &mut World| {
+        let Ok(Response::Status(status)) = world.query(Query::Status) else { panic!() };
+        (status.chunks, status.chunks_below_goal, status.chunks_uncounted)
+    };
+    assert_eq!(asked(&mut world), (100_000, 32_768, 67_232));
+    assert_eq!(asked(&mut world), (100_000, 65_536, 34_464));
+    world.apply(Change::Deleted { entry: gone, path: "/gone".to_owned(), purge: true });
+    world.apply(Change::Purged { entries: vec![gone] });
+    assert_eq!(asked(&mut world), (40_000, 40_000, 1), "it is not at the end");
+    assert_eq!(asked(&mut world), (40_000, 40_000, 0));
 }
