@@ -156,7 +156,7 @@ impl Client {
         if entry.kind == EntryKind::Directory {
             return Err(Error::Unfit {
                 doing: doing.to_string(),
-                reason: "it is a directory".to_owned(),
+                reason: "it is a directory; list it instead".to_owned(),
             });
         }
         Ok(self.file(entry))

@@ -101,6 +101,12 @@ impl Cluster {
         metric(text(&self.status()?["master_http_address"])?, name)
     }
 
+    /// What the longest of a histogram of the master's took at most, in seconds: the upper bound of its bucket.
+    pub(crate) fn master_longest_s(&self, histogram: &str) -> Result<f64> {
+        let metrics = http_get(text(&self.status()?["master_http_address"])?, "/metrics")?;
+        longest(&metrics, histogram).with_context(|| format!("the master has no {histogram}"))
+    }
+
     /// Processor seconds that all servers have used until now.
     pub(crate) fn servers_cpu_s(&self) -> Result<f64> {
         let status = self.status()?;
@@ -126,6 +132,17 @@ fn metric(address: &str, name: &str) -> Result<f64> {
     Ok(line.with_context(|| format!("{address} has no {name}"))?.trim().parse()?)
 }
 
+/// The bound of the first bucket that has all.
+fn longest(metrics: &str, histogram: &str) -> Option<f64> {
+    let all = format!("{histogram}_count ");
+    let all = metrics.lines().find_map(|line| line.strip_prefix(&all))?.trim();
+    let buckets = metrics.lines().filter_map(|line| {
+        line.strip_prefix(histogram)?.strip_prefix("_bucket{le=\"")?.split_once("\"} ")
+    });
+    let mut full = buckets.filter(|(_, count)| count.trim() == all);
+    full.find_map(|(bound, _)| bound.parse().ok())
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
@@ -142,4 +159,24 @@ fn http_get(address: &str, path: &str) -> Result<String> {
     stream.read_to_string(&mut answer)?;
     ensure!(answer.starts_with("HTTP/1.") && answer.contains(" 200 "), "{address}{path} failed");
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::longest;
+
+    #[test]
+    fn the_longest_lies_in_the_first_bucket_that_has_all() {
+        let page = "a_seconds_bucket{le=\"0.5\"} 7\na_seconds_bucket{le=\"1\"} 9\n\
+                    a_seconds_bucket{le=\"+Inf\"} 9\na_seconds_sum 3\na_seconds_count 9\n";
+        assert_eq!(longest(page, "a_seconds"), Some(1.0));
+        assert_eq!(
+            longest(
+                &page.replace(" 9\na_seconds_bucket{le=\"+", " 8\na_seconds_bucket{le=\"+"),
+                "a_seconds"
+            ),
+            Some(f64::INFINITY)
+        );
+        assert_eq!(longest(page, "b_seconds"), None);
+    }
 }

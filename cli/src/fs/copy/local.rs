@@ -176,8 +176,21 @@ impl Draft {
         let temporary = path.with_file_name(name);
         let mode = if executable { 0o777 } else { 0o666 };
         let file = File::options().write(true).create_new(true).mode(mode).open(&temporary);
+        let file = file.map_err(|error| Self::or_its_directory(error, path));
         let file = file.during(|| format!("cannot make {}", path.display()))?;
         Ok(Self { file, temporary: Some(temporary), path: path.to_owned() })
+    }
+
+    /// `No such file` says little of a file that is just being made.
+    fn or_its_directory(error: io::Error, path: &Path) -> io::Error {
+        match path.parent() {
+            Some(directory) if error.kind() == io::ErrorKind::NotFound => {
+                let directory = directory.display();
+                let what = format!("there is no directory {directory}: make it first");
+                io::Error::new(error.kind(), what)
+            }
+            _ => error,
+        }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -237,6 +250,14 @@ mod tests {
             assert!(all(pieces).await.unwrap() == bytes, "{length} bytes");
         }
         assert!(Pieces::of_file(dir.path().to_owned()).await.is_err());
+    }
+
+    #[test]
+    fn a_file_without_a_directory_says_which_to_make() {
+        let dir = tempfile::tempdir().unwrap();
+        let failure = Draft::begin(&dir.path().join("none/f"), false).err().unwrap();
+        assert!(failure.message.ends_with("/none: make it first"), "{failure}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -42,6 +42,10 @@ pub(super) const CHECKPOINT: Row = Row::new(
     &[
         Target::at_most("pause_ms", 10.0, "checkpoint of 10 M files: longest create, ms"),
         Target::told("calm_ms", "the same without a checkpoint: longest create, ms"),
+        Target::told(
+            "flush_ms",
+            "checkpoint of 10 M files: longest flush of the log meanwhile, ms at most",
+        ),
         Target::told("p99_ms", "checkpoint of 10 M files: p99 of creates, ms"),
         Target::told("seconds", "checkpoint of 10 M files: s, beside the service"),
         Target::told("resident_mib", "checkpoint of 10 M files: most memory of the master, MiB"),
@@ -125,10 +129,12 @@ fn checkpoint(lab: &mut Lab) -> Result<Figures> {
     }
     let count = lab.cluster()?.master_metric(MADE)?;
     let seconds = lab.cluster()?.master_metric(TOOK)? / count;
+    let flush = lab.cluster()?.master_longest_s("gfs_master_log_flush_seconds")?;
     restart_with_segment(lab.cluster()?, "64MiB")?;
     Ok(Figures::from([
         ("pause_ms", longest / 1000.0),
         ("calm_ms", calm.number("/latency_us/max")? / 1000.0),
+        ("flush_ms", flush * 1000.0),
         ("p99_ms", p99 / 1000.0),
         ("seconds", seconds),
         ("resident_mib", peak / MIB),
