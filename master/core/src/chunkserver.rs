@@ -305,7 +305,10 @@ impl Master {
         if let Ok(replica) = &result {
             // What is applied may not be committed: it says nothing of the length.
             let known = self.soft.registry.replica_on(server, handle);
-            let (length, state) = (known.map_or(0, |known| known.length), replica.state);
+            let length = known.map_or(0, |known| known.length);
+            // The answer tells what it was before. It may come behind a report of what it is: when the stream broke meanwhile.
+            let reported = known.filter(|known| known.version == version);
+            let state = reported.map_or(replica.state, |known| known.state);
             self.soft.registry.report(server, &ReplicaReport { handle, version, length, state });
             self.soft.leases.superseded(step.now, handle, version, server);
             if self.durable.chunks.was_freed(handle) {

@@ -206,6 +206,18 @@ fn equal_5_a_lease_that_ended_without_order_is_followed_by_a_repair() {
     assert_eq!(who.len(), 3);
 }
 
+/// Its stream broke, it told all anew, and the answer to the raise came behind that (seeds 11772 and 13330).
+#[test]
+fn equal_5_an_answer_behind_a_newer_report_does_not_make_the_replica_clean() {
+    let (mut world, _, grant) = World::with_chunk();
+    let unclean = ReplicaReport { state: ReplicaState::Unclean, ..holds(grant.handle, 2, 10) };
+    world.changed(1, unclean);
+    world.raised(1, grant.handle, 2);
+    let index = world.master.soft.registry.by_uid(gfs_types::ids::ServerUid(1)).unwrap();
+    let known = world.master.soft.registry.replica_on(index, grant.handle).unwrap();
+    assert_eq!((known.version.0, known.state), (2, ReplicaState::Unclean));
+}
+
 /// A chunk that was made on 1, 2 and 3, of whose birth the log says nothing; they come back with replicas in this state.
 fn unborn(state: ReplicaState) -> World {
     let mut world = World::new();
