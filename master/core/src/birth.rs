@@ -9,7 +9,7 @@ use gfs_types::time::Instant;
 use gfs_types::{DurationMs, Error};
 
 use crate::Master;
-use crate::chunks::FIRST_VERSION;
+use crate::chunks::{FIRST_VERSION, NO_VERSION};
 use crate::master::Step;
 use crate::placement::{Candidate, pick};
 use crate::raise::{Round, Stage, Waiter, Work, busy};
@@ -131,22 +131,27 @@ impl Master {
         true
     }
 
-    /// This process saw its birth fail everywhere; or one that was to make a replica told what it holds, and it is not there: a
-    /// chunk that is just born is granted when all have made it, so this one never was.
+    /// This process saw its birth fail everywhere, or it never was granted.
     fn is_barren(&self, handle: ChunkHandle) -> bool {
-        let Some(members) = self.durable.chunks.unborn(handle) else { return false };
-        if self.soft.barren.contains(&handle) {
-            return true;
-        }
-        members.iter().any(|uid| self.told_without(handle, *uid))
+        let unborn = self.durable.chunks.unborn(handle).is_some();
+        unborn && (self.soft.barren.contains(&handle) || self.was_never_granted(handle))
     }
 
-    /// It told all that it holds, and this is not among it.
-    pub(crate) fn told_without(&self, handle: ChunkHandle, uid: ServerUid) -> bool {
+    /// No client was ever told of it, so it reads as a hole. A chunk that is just born is granted when all of its members have made
+    /// it: one that told what it holds, and has none, is the proof that it was not. Without that proof it may have been granted by an
+    /// earlier process, whose record of the birth was not yet durable when it died; and where somebody holds a byte of it, it was.
+    pub(crate) fn was_never_granted(&self, handle: ChunkHandle) -> bool {
+        let Some(members) = self.durable.chunks.unborn(handle) else { return false };
+        members.iter().any(|uid| self.told_without(handle, *uid))
+            && self.current(handle).all(|replica| replica.length == 0)
+    }
+
+    /// It told all that it holds, and this is not among it. One that is of no version was made later, for it to learn.
+    fn told_without(&self, handle: ChunkHandle, uid: ServerUid) -> bool {
         let registry = &self.soft.registry;
         let Some(index) = registry.by_uid(uid) else { return false };
-        let holds = registry.replica_on(index, handle).is_some();
-        registry.get(index).reported && !holds
+        let held = registry.replica_on(index, handle);
+        registry.get(index).reported && held.is_none_or(|replica| replica.version == NO_VERSION)
     }
 
     fn holder(&self, handle: ChunkHandle, waiter: Waiter) -> Option<(FileId, u8)> {

@@ -252,7 +252,8 @@ impl Master {
     /// machines lost power, the master's may have taken it, and readers wait for what was acknowledged, or for the word that it is gone.
     fn may_hold_something(&self, handle: ChunkHandle) -> bool {
         self.durable.chunks.unborn(handle).is_none()
-            || self.current(handle).any(|replica| replica.state == ReplicaState::Suspect)
+            || (!self.was_never_granted(handle)
+                && self.current(handle).any(|replica| replica.state == ReplicaState::Suspect))
     }
 
     fn may_begin(&mut self, handle: ChunkHandle) -> bool {

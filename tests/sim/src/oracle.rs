@@ -39,6 +39,10 @@ fn unequal_of(
         let Some(process) = &server.up else {
             return Ok(Some(format!("server-{} is down", server.number)));
         };
+        // What it holds is looked at by nobody whom the master tells of it.
+        if !process.link.registered {
+            return Ok(Some(format!("server-{} is not in touch", server.number)));
+        }
         for handle in handles(server, process)? {
             let Ok(replica) = process.store.replica(handle) else { continue };
             let newest = newest.entry(handle).or_default();

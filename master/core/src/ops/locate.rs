@@ -2,7 +2,7 @@
 //! last: a reader verifies every block, and most of a damaged replica is good.
 
 use gfs_types::Error;
-use gfs_types::ids::{ChunkHandle, FileId, ServerUid};
+use gfs_types::ids::{ChunkHandle, FileId};
 use gfs_types::limits::LOCATE_CHUNKS_MAX;
 use gfs_types::message::client::{ChunkLocation, FileLocations, ReplicaLocation, Response};
 use gfs_types::message::control::ReplicaState;
@@ -39,21 +39,12 @@ impl Master {
             .chunks
             .from(first)
             .take_while(|(index, _)| index.0 < end)
-            .filter(|(_, handle)| !self.is_unseen(*handle))
+            .filter(|(_, handle)| !self.was_never_granted(*handle))
             .map(|(index, handle)| self.chunk_location(now, index, handle))
             .collect();
         let entry = self.entry(now, id, tree.path_of(id))?;
         let valid_ms = self.settings.lease_ms.0;
         Ok(Response::Locations(FileLocations { entry, chunks, valid_ms }))
-    }
-
-    /// No client was ever told of it, so it reads as a hole. A grant of a chunk that is just born needs all of its members to
-    /// have made it: one that tells what it holds, and has none, is the proof. Without that proof it may have been granted by an
-    /// earlier process, whose record of the birth was not yet durable when it died.
-    pub(super) fn is_unseen(&self, handle: ChunkHandle) -> bool {
-        let Some(members) = self.durable.chunks.unborn(handle) else { return false };
-        let told_without = |uid: &ServerUid| self.told_without(handle, *uid);
-        self.current(handle).next().is_none() && members.iter().any(told_without)
     }
 
     fn chunk_location(

@@ -195,6 +195,33 @@ fn a_birth_that_one_member_never_made_is_a_hole() {
     assert!(world.stat("/f").unwrap().length_is_final);
 }
 
+/// 1 made it and lost its power since, 2 never did, and was invited to learn it while 1 was away (seed 39259).
+#[test]
+fn a_replica_of_no_version_is_no_sign_of_a_birth() {
+    let suspect = |length| {
+        let (mut world, file, grant) = granted_and_restarted();
+        let state = ReplicaState::Suspect;
+        world.join(1, 2, &[ReplicaReport { state, ..holds(grant.handle, 1, length) }]);
+        world.join(2, 2, &[holds(grant.handle, 0, 0)]);
+        (world, file, grant.handle)
+    };
+    let (mut world, file, handle) = suspect(0);
+    assert!(locate(&mut world, file).chunks.is_empty(), "what nobody was told of is a hole");
+    assert!(world.stat("/f").unwrap().length_is_final);
+    world.join(4, 1, &[]);
+    world.after_ms(50);
+    assert_eq!(world.master.repairs(), (0, 0), "nobody waits for what nobody was told of");
+    let (_, out) = world.ask_lease(file, None);
+    assert!(
+        matches!(&records(&out)[..], [Change::ChunkAllocated { handle: next, .. }] if *next > handle),
+        "{out:?}"
+    );
+    let (mut world, file, _) = suspect(1);
+    assert_eq!(locate(&mut world, file).chunks.len(), 1, "a byte of it was written under a grant");
+    let (request, out) = world.ask_lease(file, None);
+    assert!(reply(&out, request).is_none() && records(&out).is_empty(), "{out:?}");
+}
+
 #[test]
 fn a_birth_cut_short_that_was_made_goes_on() {
     let (mut world, file, grant) = granted_and_restarted();

@@ -1,6 +1,7 @@
 //! The bytes of a simulated file, in pages that copies share: the state of a disk is copied for every crash that is
 //! tried from it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes that are shared or copied together.
@@ -12,6 +13,8 @@ pub(super) struct Content {
     /// `None`: zeros. Behind the end of the file every page is zero.
     pages: Vec<Option<Arc<[u8; PAGE_BYTES]>>>,
     len: usize,
+    /// Bits that flipped in bytes that nobody has written since: by place.
+    flipped: BTreeMap<usize, u8>,
 }
 
 impl Content {
@@ -31,11 +34,17 @@ impl Content {
         }
         self.pages.resize(len.div_ceil(PAGE_BYTES), None);
         self.len = len;
+        drop(self.flipped.split_off(&len));
     }
 
     /// Puts bytes at `offset`; the file grows if need be.
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
         self.set_len(self.len.max(offset + bytes.len()));
+        self.flipped.retain(|at, _| !(offset..offset + bytes.len()).contains(at));
+        self.put(offset, bytes);
+    }
+
+    fn put(&mut self, offset: usize, bytes: &[u8]) {
         for (page, within, part) in parts(offset, bytes.len()) {
             let page = self.pages[page].get_or_insert_with(|| Arc::new([0; PAGE_BYTES]));
             Arc::make_mut(page)[within..within + part.len()].copy_from_slice(&bytes[part]);
@@ -53,15 +62,22 @@ impl Content {
         }
     }
 
-    /// Flips the bits of `mask` in one byte, if it is there. Says whether it is.
-    pub(super) fn flip(&mut self, offset: usize, mask: u8) -> bool {
-        let there = offset < self.len;
-        if there {
+    /// Flips the bits of `mask` in one byte, if it is there.
+    pub(super) fn flip(&mut self, offset: usize, mask: u8) {
+        if offset < self.len {
             let mut byte = [0];
             self.read(offset, &mut byte);
-            self.write(offset, &[byte[0] ^ mask]);
+            self.put(offset, &[byte[0] ^ mask]);
+            *self.flipped.entry(offset).or_default() ^= mask;
         }
-        there
+    }
+
+    /// A byte is as it was before its bits flipped; one that was written since stays as it is.
+    pub(super) fn flip_back(&mut self, offset: usize) {
+        if let Some(mask) = self.flipped.get(&offset).copied() {
+            self.flip(offset, mask);
+            self.flipped.remove(&offset);
+        }
     }
 }
 

@@ -307,33 +307,28 @@ impl Disk {
         Ok(())
     }
 
-    /// It can be read again.
-    pub(super) fn heal(&mut self, inode: Inode, offset: u64) {
-        self.unreadable.remove(&(inode, offset));
-    }
-
     /// Whether so many bytes from there on can be read.
     pub(super) fn is_readable(&self, inode: Inode, offset: u64, bytes: usize) -> bool {
         let end = offset.saturating_add(bytes as u64);
         self.unreadable.range((inode, offset)..(inode, end)).next().is_none()
     }
 
-    /// What is cached, and what is durable, if it has the byte. Says whether it has.
-    pub(super) fn flip(&mut self, inode: Inode, offset: u64, mask: u8) -> io::Result<bool> {
+    /// What is cached, and what is durable, if it has the byte.
+    pub(super) fn flip(&mut self, inode: Inode, offset: u64, mask: u8) -> io::Result<()> {
         if offset >= self.len(inode) {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        let at = to_usize(offset);
-        self.now.content(inode).flip(at, mask);
-        Ok(self.durable.content(inode).flip(at, mask))
+        for image in [&mut self.now, &mut self.durable] {
+            image.content(inode).flip(to_usize(offset), mask);
+        }
+        Ok(())
     }
 
-    /// As it was before: what became durable since was written from what had not rotted.
-    pub(super) fn flip_back(&mut self, inode: Inode, offset: u64, mask: u8, durable: bool) {
-        let at = to_usize(offset);
-        self.now.content(inode).flip(at, mask);
-        if durable {
-            self.durable.content(inode).flip(at, mask);
+    /// A byte that rotted is as it was before, where nothing was written over it.
+    pub(super) fn heal(&mut self, inode: Inode, offset: u64) {
+        self.unreadable.remove(&(inode, offset));
+        for image in [&mut self.now, &mut self.durable] {
+            image.content(inode).flip_back(to_usize(offset));
         }
     }
 }

@@ -47,15 +47,6 @@ pub enum Operation {
 pub struct Rotten {
     path: PathBuf,
     offset: u64,
-    how: Rot,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Rot {
-    /// These bits flipped. What had been synced has them too, or only what is cached.
-    Flipped { mask: u8, durable: bool },
-    /// It cannot be read until it is written.
-    Unreadable,
 }
 
 /// A simulated disk. Clones are handles of the same one.
@@ -162,10 +153,8 @@ impl SimFs {
     pub fn flip(&self, path: &Path, offset: u64, mask: u8) -> io::Result<Rotten> {
         let mut machine = self.machine();
         let inode = machine.disk.find(path).map_err(named("flip a bit of", path))?;
-        let durable =
-            machine.disk.flip(inode, offset, mask).map_err(named("flip a bit of", path))?;
-        let how = Rot::Flipped { mask, durable };
-        Ok(Rotten { path: path.to_owned(), offset, how })
+        machine.disk.flip(inode, offset, mask).map_err(named("flip a bit of", path))?;
+        Ok(Rotten { path: path.to_owned(), offset })
     }
 
     /// A bad sector: every read of this byte fails, until it is written.
@@ -173,20 +162,15 @@ impl SimFs {
         let mut machine = self.machine();
         let inode = machine.disk.find(path).map_err(named("spoil a byte of", path))?;
         machine.disk.spoil(inode, offset).map_err(named("spoil a byte of", path))?;
-        Ok(Rotten { path: path.to_owned(), offset, how: Rot::Unreadable })
+        Ok(Rotten { path: path.to_owned(), offset })
     }
 
-    /// What rotted is as it was.
+    /// What rotted is as it was. What was written over it since stays, also where that reached the disk behind the rot.
     pub fn restore(&self, rotten: &Rotten) -> io::Result<()> {
-        let Rotten { path, offset, how } = rotten;
+        let Rotten { path, offset } = rotten;
         let mut machine = self.machine();
         let inode = machine.disk.find(path).map_err(named("restore a byte of", path))?;
-        match *how {
-            Rot::Flipped { mask, durable } => {
-                machine.disk.flip_back(inode, *offset, mask, durable);
-            }
-            Rot::Unreadable => machine.disk.heal(inode, *offset),
-        }
+        machine.disk.heal(inode, *offset);
         Ok(())
     }
 

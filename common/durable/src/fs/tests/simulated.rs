@@ -154,6 +154,25 @@ fn a_full_disk_takes_what_fits() {
 }
 
 #[test]
+fn what_is_restored_is_good_on_the_disk_too_whenever_it_got_there() {
+    let (disk, file) = disk_with(b"old");
+    file.write_all_at(b"new", 0).expect("it fits");
+    let rotten = disk.flip(Path::new(PATH), 1, 0xff).expect("the byte is there");
+    // What was in flight reaches the disk as it was written, and what is cached stays rotten.
+    file.sync_data().expect("no error");
+    assert_eq!(content(&disk), b"n\x9aw");
+    assert_eq!(content(&disk.crash(CrashMode::Nothing)), b"new");
+    disk.restore(&rotten).expect("it is there");
+    assert_eq!(content(&disk), b"new");
+    assert_eq!(content(&disk.crash(CrashMode::Nothing)), b"new");
+    let rotten = disk.flip(Path::new(PATH), 1, 0xff).expect("the byte is there");
+    file.write_all_at(b"E", 1).expect("it fits");
+    disk.restore(&rotten).expect("it is there");
+    assert_eq!(content(&disk), b"nEw", "it was written over");
+    assert_eq!(content(&disk.crash(CrashMode::Nothing)), b"new");
+}
+
+#[test]
 fn rot_is_there_before_and_after_a_crash() {
     let (disk, _) = disk_with(b"old");
     disk.flip(Path::new(PATH), 1, 0xff).expect("the byte is there");
