@@ -142,8 +142,21 @@ impl Master {
     /// earlier process, whose record of the birth was not yet durable when it died; and where somebody holds a byte of it, it was.
     pub(crate) fn was_never_granted(&self, handle: ChunkHandle) -> bool {
         let Some(members) = self.durable.chunks.unborn(handle) else { return false };
-        members.iter().any(|uid| self.told_without(handle, *uid))
-            && self.current(handle).all(|replica| replica.length == 0)
+        members.iter().any(|uid| self.told_without(handle, *uid)) && !self.was_written(handle)
+    }
+
+    /// A current replica holds a byte of it.
+    pub(crate) fn was_written(&self, handle: ChunkHandle) -> bool {
+        self.current(handle).any(|replica| replica.length > 0)
+    }
+
+    /// The record of its birth was lost with the power, and what was written to it was not: it is as born as any other, and what it
+    /// lacks is made for it.
+    pub(crate) fn note_birth(&mut self, step: &mut Step<'_>, handle: ChunkHandle) {
+        let unborn = self.durable.chunks.unborn(handle).is_some();
+        if unborn && self.was_written(handle) && self.soft.room.may_log().is_ok() {
+            self.commit(step, None, Change::ChunkBorn { handle });
+        }
     }
 
     /// It told all that it holds, and this is not among it. One that is of no version was made later, for it to learn.

@@ -112,6 +112,7 @@ impl Master {
         self.send(step, server, welcome);
         for lease in &who.leases {
             self.adopt(step, server, lease);
+            self.order_lesson(step, server, lease.handle);
         }
         for handle in ended {
             self.advance(step, handle);

@@ -138,14 +138,33 @@ impl Master {
             return false;
         }
         let primary = lease.primary;
-        let server = self.soft.registry.get(learner);
-        let session = server.session;
-        let member = Member { chunkserver: server.uid, session, address: server.address.clone() };
-        self.send(step, primary, Command::Teach { handle, version, learner: member });
+        let session = self.soft.registry.get(learner).session;
         if let Some(lease) = self.soft.leases.last_of_mut(handle) {
             lease.teaching = Some(Teaching { server: learner, session, since: step.now });
         }
+        self.order_lesson(step, primary, handle);
         true
+    }
+
+    /// Tells a primary whom to teach. Again where it comes on another stream than the one it was told on: what either said of a lesson
+    /// may be lost with that one, and to be told twice is the same as once.
+    pub(crate) fn order_lesson(
+        &mut self,
+        step: &mut Step<'_>,
+        primary: ServerIndex,
+        handle: ChunkHandle,
+    ) {
+        if !self.is_teaching(step.now, handle) {
+            return;
+        }
+        let lease = self.soft.leases.last_of(handle).filter(|lease| lease.primary == primary);
+        let Some((version, lesson)) = lease.map(|lease| (lease.version, lease.teaching)) else {
+            return;
+        };
+        let Some(Teaching { server, session, .. }) = lesson else { return };
+        let server = self.soft.registry.get(server);
+        let learner = Member { chunkserver: server.uid, session, address: server.address.clone() };
+        self.send(step, primary, Command::Teach { handle, version, learner });
     }
 
     /// A learner whose run is over, or of which nothing was heard for long, is given up. Says whether one is still being taught.

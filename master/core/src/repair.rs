@@ -183,6 +183,7 @@ impl Master {
         if self.durable.chunks.get(handle).is_none() || !self.may_hold_something(handle) {
             return Look::Healthy;
         }
+        self.note_birth(step, handle);
         if self.soft.works.contains_key(&handle) {
             return Look::Later;
         }
@@ -251,9 +252,10 @@ impl Master {
     /// Nothing was written to a chunk that was not born, as far as the log knows. But the record of the birth is not waited for: where
     /// machines lost power, the master's may have taken it, and readers wait for what was acknowledged, or for the word that it is gone.
     fn may_hold_something(&self, handle: ChunkHandle) -> bool {
+        let suspect = |replica: crate::registry::Replica| replica.state == ReplicaState::Suspect;
         self.durable.chunks.unborn(handle).is_none()
-            || (!self.was_never_granted(handle)
-                && self.current(handle).any(|replica| replica.state == ReplicaState::Suspect))
+            || self.was_written(handle)
+            || (!self.was_never_granted(handle) && self.current(handle).any(suspect))
     }
 
     fn may_begin(&mut self, handle: ChunkHandle) -> bool {

@@ -55,7 +55,8 @@ impl Master {
             return Length { length: 0, length_is_final: true, chunks: 0 };
         };
         let mut seen = file.chunks.from(ChunkIndex(0)).rev();
-        let Some((index, handle)) = seen.find(|(_, handle)| !self.was_never_granted(*handle)) else {
+        let Some((index, handle)) = seen.find(|(_, handle)| !self.was_never_granted(*handle))
+        else {
             return Length { length: file.length, length_is_final: true, chunks: 0 };
         };
         let reported = self.chunk_length(handle).unwrap_or(0);

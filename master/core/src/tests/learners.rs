@@ -3,7 +3,9 @@
 use gfs_types::Error;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, FileId, ProcessSession, ServerUid};
-use gfs_types::message::control::{Command, FromChunkserver, ReplicaReport, ReplicaState};
+use gfs_types::message::control::{
+    Command, FromChunkserver, HeldLease, ReplicaReport, ReplicaState,
+};
 
 use super::world::{World, grants, holds, lessons, raises, sent};
 
@@ -215,6 +217,23 @@ fn equal_4_replicas_of_another_history_and_those_too_many_are_left_alone() {
     world.heartbeat(4, &[]);
     let out = world.after_ms(1_000);
     assert_eq!(lessons(&world, &out).len(), 0, "nothing asks for it while no report brings it up");
+}
+
+/// The order, or the word that it is done, was lost with the stream (seeds 49920 and 53321).
+#[test]
+fn equal_4_a_primary_that_comes_back_on_another_stream_is_told_of_its_lesson_again() {
+    let (mut world, _, handle, primary) = teaching();
+    let held = || {
+        let members = vec![ServerUid(1), ServerUid(2)];
+        vec![HeldLease { handle, version: ChunkVersion(2), left_ms: 10_000, members }]
+    };
+    let out = world.register(primary, 1, held());
+    assert_eq!(lessons(&world, &out), [(primary, 3, 2)]);
+    world.page(primary, &[holds(handle, 2, 10)]);
+    let out = world.tell(primary, taught(handle, 3, 2, true));
+    assert_eq!(raises(&world, &out).len(), 3);
+    let out = world.register(primary, 1, held());
+    assert_eq!(lessons(&world, &out), [], "that one is over");
 }
 
 #[test]

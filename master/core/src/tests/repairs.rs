@@ -6,10 +6,13 @@ use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::limits::{MEMBER_WAIT_MS, RAISE_ANSWER_MS, REPAIRS_MAX, RETURN_WAIT_MS};
 use gfs_types::message::client::{LeaseTarget, Request};
-use gfs_types::message::control::{FromChunkserver, LeaseStart, ReplicaReport, ReplicaState};
+use gfs_types::message::control::{
+    Command, FromChunkserver, LeaseStart, ReplicaReport, ReplicaState,
+};
 use gfs_types::region::ChunkIndex;
 
-use super::world::{World, grants, holds, lease, lessons, raises, reply, sent};
+use super::world::{World, grants, holds, lease, lessons, raises, records, reply, sent};
+use crate::record::Change;
 
 /// A file of `chunks` chunks on 1, 2 and 3, whose leases are over. All ended, and come back with this state.
 fn all_back(chunks: u64, state: ReplicaState) -> World {
@@ -240,4 +243,37 @@ fn equal_5_a_chunk_whose_birth_the_power_took_is_made_equal_without_a_writer() {
     let mut world = unborn(ReplicaState::Unclean);
     let out = world.after_ms(50);
     assert_eq!(asked(&world, &out), 0, "nobody was told of it, or it can be read");
+}
+
+/// The record of its birth went with the power, what was written to it did not: nobody made the third replica (seeds 41885, 45212).
+#[test]
+fn equal_5_a_chunk_whose_birth_the_power_took_gets_the_replica_that_it_lacks() {
+    let mut world = World::new();
+    (1..=2).for_each(|uid| drop(world.join(uid, 1, &[])));
+    world.after_ms(1_000);
+    let file = world.file("/f");
+    world.ask_lease(file, None);
+    let handle = world.only_handle();
+    world.created(1, handle);
+    world.restart();
+    let told = |world: &mut World, length| {
+        (1..=2).for_each(|uid| drop(world.join(uid, 2, &[holds(handle, 1, length)])));
+        world.join(3, 1, &[]);
+        let mut out = Vec::new();
+        for _ in 0..4 * MEMBER_WAIT_MS.0 / 1_000 {
+            (1..=3).for_each(|uid| drop(world.heartbeat(uid, &[])));
+            out.extend(world.after_ms(500));
+        }
+        out
+    };
+    let invites = |out: &[crate::Effect]| {
+        sent(out).iter().filter(|(_, it)| matches!(it, Command::CreateReplica { .. })).count()
+    };
+    let out = told(&mut world, 0);
+    assert_eq!((invites(&out), records(&out)), (0, vec![]), "it may never have been granted");
+    world.restart();
+    let out = told(&mut world, 7);
+    assert_eq!(records(&out), [Change::ChunkBorn { handle }]);
+    assert_eq!(invites(&out), 1);
+    world.check_digests();
 }
