@@ -52,6 +52,8 @@ mutants! {
     LeaseNotWaitedFor = "lease-not-waited-for",
     /// raise-7: a lease runs from when its grant came, not from what its holder said before (PacificA).
     LeaseFromReceipt = "lease-from-receipt",
+    /// L1: a grant that comes again, when its lease is over, is taken again.
+    GrantTakenAgain = "grant-taken-again",
     /// mut-2: an append goes where the own copy ends, though others are on their way (HDFS 7203).
     AppendsOverlap = "appends-overlap",
     /// mut-3: committed is what the primary alone applied.

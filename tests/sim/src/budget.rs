@@ -19,8 +19,12 @@ impl World {
             let newest = found().map(|(version, _)| *version).max().unwrap_or_default();
             let others = all.iter().enumerate().filter(|(other, _)| *other != number);
             let others = others.filter(|(other, _)| self.weather.rotten.get(handle) != Some(other));
-            let mut others = others.filter_map(|(_, replicas)| replicas.get(handle));
-            others.any(|(version, good)| *version == newest && *good)
+            let mut others =
+                others.filter_map(|(other, replicas)| Some((other, replicas.get(handle)?)));
+            others.any(|(other, (version, good))| {
+                let counts = self.rules.grants.counts(*handle, *version, self.servers[other].uid);
+                *version == newest && *good && counts
+            })
         }))
     }
 }

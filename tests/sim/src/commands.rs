@@ -47,12 +47,15 @@ impl World {
         }
         self.is_commanded(number, &message.command);
         let run = self.servers[number].run;
+        let grant = self.grant_comes(number, &message.command);
         let Some(process) = self.process(number, run) else { return Ok(()) };
         match process.conversation.obey(message) {
             Ok(_) | Err(Ended::Said(_)) => {}
             Err(Ended::Disk(_)) => self.process_ends(Who::Server(number)),
         }
-        self.serve(number)
+        self.serve(number)?;
+        self.is_taken_once(number, grant);
+        Ok(())
     }
 
     /// When this one comes again, if it does.
@@ -72,6 +75,7 @@ impl World {
         let Some(control) = self.controls.get(&id) else { return Ok(()) };
         let (number, run, now) = (control.server, control.run, self.now);
         self.is_commanded(number, &message.command);
+        let grant = self.grant_comes(number, &message.command);
         let Some(process) = self.process(number, run) else { return Ok(()) };
         if process.link.control != Some(id) {
             return Ok(());
@@ -85,6 +89,7 @@ impl World {
                 Err(Ended::Disk(_)) => self.process_ends(Who::Server(number)),
             }
             self.serve(number)?;
+            self.is_taken_once(number, grant);
             match command {
                 Command::HeartbeatAnswer { .. } => self.leases_are_apart(number),
                 Command::GrantLease { handle, version, lease_ms, .. } => {

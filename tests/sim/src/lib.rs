@@ -19,7 +19,7 @@
 //! | `faults`, `aimed`, `disks` | what goes wrong? |
 //! | `budget` | and what may? |
 //! | `load` | what do clients do, and what were they told? |
-//! | `rules` | may that be said at all? |
+//! | `rules`, `grants` | may that be said at all? |
 //! | `oracle` | is what they were told so? |
 //! | `plan` | what does a run begin with? |
 //! | `run` | how does a seed go? |
@@ -36,6 +36,7 @@ mod clock;
 mod commands;
 mod disks;
 mod faults;
+mod grants;
 mod load;
 mod many;
 mod master;

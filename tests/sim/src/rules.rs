@@ -10,19 +10,15 @@ use gfs_master_core::invariants::chunk_view;
 use gfs_types::ErrorKind;
 use gfs_types::fence::ChunkVersion;
 use gfs_types::ids::{ChunkHandle, ProcessSession, ServerUid};
-use gfs_types::limits::REPLICAS_MIN;
 use gfs_types::message::control::{
-    Command, FromChunkserver, HeldLease, Member, Registration, ReplicaState, Space, ToChunkserver,
+    Command, FromChunkserver, Registration, ReplicaState, ToChunkserver,
 };
 use gfs_types::message::data::{DataRequest, DataResponse, Target};
 use gfs_types::time::Instant;
 
 use crate::agenda::{Micros, SECOND};
-use crate::swarm::Swarm;
+use crate::grants::Grants;
 use crate::world::World;
-
-/// What rounding to milliseconds may take from a lease.
-const ROUNDING_MS: u64 = 5;
 
 /// Numbers that a chunk may be given within a second (raise-1): the master asks again as fast as messages go, where what keeps a raise
 /// from its end is not waited for.
@@ -40,11 +36,9 @@ pub(crate) struct Rules {
     /// When the last numbers of each chunk were given.
     given: BTreeMap<ChunkHandle, VecDeque<Micros>>,
     /// When each run of a server said first that it stored a version, by its own clock.
-    stored: BTreeMap<(usize, ProcessSession, ChunkHandle, ChunkVersion), Instant>,
-    /// With how many members each version was granted.
-    members: BTreeMap<(ChunkHandle, ChunkVersion), usize>,
-    /// To which server each lease was granted, and by which run of the master.
-    grants: BTreeMap<(ChunkHandle, ChunkVersion), (usize, u32)>,
+    pub(crate) stored: BTreeMap<(usize, ProcessSession, ChunkHandle, ChunkVersion), Instant>,
+    /// Which version was granted to whom.
+    pub(crate) grants: Grants,
     /// Who registered since the master stepped last: it told nothing yet.
     newcomers: Vec<ServerUid>,
     /// The newest run of each server that registered with each run of the master.
@@ -91,17 +85,6 @@ impl Rules {
         }
         given.len() == NUMBERS_A_SECOND_MAX && given.front().is_some_and(|at| now < at + SECOND)
     }
-
-    /// The last lease of a chunk.
-    fn last_grant(&self, handle: ChunkHandle) -> Option<(ChunkVersion, (usize, u32))> {
-        let all = (handle, ChunkVersion(0))..=(handle, ChunkVersion(u64::MAX));
-        self.grants.range(all).next_back().map(|((_, version), to)| (*version, *to))
-    }
-}
-
-/// By how much two servers may differ on when a lease is over: their clocks, and rounding (L2).
-fn clock_error_ms(swarm: &Swarm) -> u64 {
-    swarm.lease_ms * 2 * swarm.rate_ppm.max(1) / 1_000_000 + ROUNDING_MS
 }
 
 impl World {
@@ -137,81 +120,8 @@ impl World {
         }
     }
 
-    /// raise-3: every member has stored what is granted. L2: nobody else holds a lease that this master granted before.
-    fn granted(
-        &mut self,
-        server: usize,
-        handle: ChunkHandle,
-        version: ChunkVersion,
-        members: &[Member],
-    ) {
-        for member in members {
-            let its = self.servers.iter().find(|server| server.uid == member.chunkserver);
-            let process = its.and_then(|server| server.up.as_ref());
-            let process = process.filter(|process| process.session == member.session);
-            let replica = process.and_then(|process| process.store.replica(handle).ok());
-            if let Some(replica) = replica.filter(|replica| replica.version < version) {
-                let (uid, has) = (member.chunkserver, replica.version);
-                let what = format!("chunk {handle}: {version} is granted, {uid} has stored {has}");
-                self.is_broken("raise-3", &what);
-            }
-        }
-        self.may_be_left_to_rot(handle, members);
-        let before = self.rules.last_grant(handle).map(|(_, (before, _))| before);
-        self.rules.grants.insert((handle, version), (server, self.master.run));
-        self.rules.members.insert((handle, version), members.len());
-        if let Some(before) = before.filter(|before| *before != server) {
-            self.leases_are_apart(before);
-        }
-    }
-
-    /// L2: a lease that is over for its master is over for who held it. Versions keep everything safe without it (raise-7).
-    pub(crate) fn leases_are_apart(&mut self, number: usize) {
-        let error_ms = clock_error_ms(&self.swarm);
-        let now = self.shown_to(number);
-        let Some(process) = &self.servers[number].up else { return };
-        let leases = process.conversation.register(now, Space::default()).leases;
-        for held in leases {
-            let its = self.rules.grants.get(&(held.handle, held.version));
-            let Some((version, (to, run))) = self.rules.last_grant(held.handle) else { continue };
-            let same_master = its.is_some_and(|(_, of)| *of == run);
-            let later = version > held.version && to != number;
-            if same_master && later && held.left_ms > error_ms {
-                let what = format!(
-                    "chunk {}: server-{to} was granted {version}, and server-{number} holds the lease of {} for {} ms",
-                    held.handle, held.version, held.left_ms
-                );
-                self.is_broken("L2", &what);
-            }
-        }
-    }
-
-    /// L2: a lease runs from when its holder said that it stored the version, for its master counts from later.
-    pub(crate) fn took_lease(
-        &mut self,
-        number: usize,
-        (handle, version): (ChunkHandle, ChunkVersion),
-        lease_ms: u64,
-    ) {
-        let now = self.shown_to(number);
-        let Some(process) = &self.servers[number].up else { return };
-        let its = (number, process.session, handle, version);
-        let Some(stored) = self.rules.stored.get(&its) else { return };
-        let leases = process.conversation.register(now, Space::default()).leases;
-        let its = |held: &&HeldLease| held.handle == handle && held.version == version;
-        let left_ms = leases.iter().find(its).map_or(0, |held| held.left_ms);
-        let ago_ms = now.ms_since(*stored).0;
-        if left_ms > 0 && left_ms + ago_ms > lease_ms + ROUNDING_MS {
-            let what = format!(
-                "chunk {handle}: server-{number} takes the lease of {version} for {left_ms} ms, and stored it {ago_ms} ms \
-                 ago"
-            );
-            self.is_broken("L2", &what);
-        }
-    }
-
     /// The time on the clock of a server.
-    fn shown_to(&mut self, number: usize) -> Instant {
+    pub(crate) fn shown_to(&mut self, number: usize) -> Instant {
         let server = &mut self.servers[number];
         server.clock.move_to(self.now);
         server.clock.now()
@@ -296,7 +206,7 @@ impl World {
                     | DataResponse::Appended { length, version, .. },
                 ),
             ) => {
-                self.is_held_twice(server, handle, *version);
+                self.may_acknowledge(server, handle, *version);
                 let its = self.rules.acknowledged.entry(handle).or_default();
                 let known = its.entry(*version).or_default();
                 *known = (*known).max(*length);
@@ -312,17 +222,6 @@ impl World {
                 "chunk {handle}: server-{number} is copied under {version}, and knows that it has a bad block"
             );
             self.is_broken("equal-4", &what);
-        }
-    }
-
-    /// mut-6: what is acknowledged is on two replicas.
-    fn is_held_twice(&self, number: usize, handle: ChunkHandle, version: ChunkVersion) {
-        let members = self.rules.members.get(&(handle, version)).copied().unwrap_or(0);
-        if members < REPLICAS_MIN {
-            let what = format!(
-                "chunk {handle}: server-{number} acknowledges under {version}, which has {members} members"
-            );
-            self.is_broken("mut-6", &what);
         }
     }
 

@@ -197,10 +197,11 @@ impl Replica {
         }
         let sound = self.condition.may_mutate() || runs(Mutant::SuspectLeads);
         let authority = self.condition == Condition::Suspect && start == LeaseStart::AllSuspect;
-        let takes = matches!(self.role, Role::Ready)
+        let fresh = matches!(self.role, Role::Ready) && version > self.granted;
+        let again = matches!(self.role, Role::Idle) && runs(Mutant::GrantTakenAgain);
+        let takes = (fresh || again)
             && version == self.stored
             && version == self.promised
-            && version > self.granted
             && (sound || authority)
             && now < grant.until
             && grant.members.iter().any(|member| self.is_me(member));

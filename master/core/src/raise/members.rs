@@ -93,14 +93,20 @@ impl Master {
     }
 
     /// equal-2: with these suspects, all that `Raised` counted are here, so that nobody better can come. A damaged one counts: it
-    /// cannot lead either, and what was synced is on the suspects.
+    /// cannot lead either, and what was synced is on the suspects. One that was not counted, for it learned and stored the number of a
+    /// raise that did not end, may be better too: as long as this process knows of it, it is waited for.
     pub(super) fn all_have_reported(&self, handle: ChunkHandle, suspects: usize) -> bool {
         let damaged = self.of_version(handle).filter(|replica| {
             replica.state == ReplicaState::Corrupt
                 && self.soft.registry.get(replica.server).link.is_some()
         });
         let counted = self.durable.chunks.get(handle).map_or(usize::MAX, |chunk| chunk.stored());
-        suspects + damaged.count() >= counted || runs(Mutant::SuspectsDoNotWait)
+        let better = |replica: Replica| {
+            let away = self.soft.registry.get(replica.server).link.is_none();
+            away && replica.state != ReplicaState::Suspect
+        };
+        let all = suspects + damaged.count() >= counted && !self.current(handle).any(better);
+        all || runs(Mutant::SuspectsDoNotWait)
     }
 
     /// raise-7: a primary that is out of reach may hold its lease until it is over by this master's clock.

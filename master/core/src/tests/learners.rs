@@ -219,6 +219,22 @@ fn equal_4_replicas_of_another_history_and_those_too_many_are_left_alone() {
     assert_eq!(lessons(&world, &out).len(), 0, "nothing asks for it while no report brings it up");
 }
 
+/// 3 has learned and stores the number of a raise that does not end; then the power takes what the members had (seed 22292).
+#[test]
+fn equal_2_who_learned_and_stored_a_number_is_waited_for_before_suspects_go_on_alone() {
+    let (mut world, _, handle, primary) = teaching();
+    world.tell(primary, taught(handle, 3, 2, true));
+    world.raised(3, handle, 3);
+    (1..=3).for_each(|uid| drop(world.leave(uid)));
+    let suspect = ReplicaReport { state: ReplicaState::Suspect, ..holds(handle, 2, 9) };
+    (1..=2).for_each(|uid| drop(world.join(uid, 2, &[suspect])));
+    let out = a_while(&mut world, 20_000);
+    assert_eq!((grants(&world, &out), raises(&world, &out)), (vec![], vec![]));
+    world.join(3, 3, &[holds(handle, 3, 10)]);
+    let out = world.after_ms(100);
+    assert_eq!(raises(&world, &out), [(1, 4, 2), (2, 4, 2), (3, 4, 2)]);
+}
+
 /// The order, or the word that it is done, was lost with the stream (seeds 49920 and 53321).
 #[test]
 fn equal_4_a_primary_that_comes_back_on_another_stream_is_told_of_its_lesson_again() {
