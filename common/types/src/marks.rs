@@ -63,6 +63,8 @@ marks! {
     MutationHeld,
     /// A record did not fit, and the chunk was padded.
     ChunkPadded,
+    /// One was told that the chunk is full when what fills it was committed.
+    FullWaited,
     /// A member was named to the master for its silence.
     MemberSilent,
     /// A member refused for good.

@@ -56,6 +56,8 @@ mutants! {
     GrantTakenAgain = "grant-taken-again",
     /// mut-2: an append goes where the own copy ends, though others are on their way (HDFS 7203).
     AppendsOverlap = "appends-overlap",
+    /// APP-3: who comes to a chunk that is being padded is told at once that it is full.
+    FullTooEarly = "full-too-early",
     /// mut-3: committed is what the primary alone applied.
     CommittedByPrimaryAlone = "committed-by-primary-alone",
     /// mut-3: members pad nothing where the primary does (SeaweedFS 9530).

@@ -1,13 +1,13 @@
 //! Which mutations are taken, and where they go.
 
 use gfs_types::DurationMs;
-use gfs_types::Error;
 use gfs_types::fence::SerialNumber;
 use gfs_types::limits::record_bytes_max;
 use gfs_types::marks::{Mark, hit};
 use gfs_types::message::data::{Order, OrderKind, Target};
 use gfs_types::mutants::{Mutant, runs};
 use gfs_types::time::Instant;
+use gfs_types::{Error, ErrorKind};
 
 use super::{Flight, Outcome, Phase, Waiter, WaitingSync};
 use crate::effect::Effect;
@@ -62,11 +62,34 @@ impl Replica {
                 self.used(now, waiter.deadline);
                 self.wait_for_sync(now, waiter, out);
             }
+            Err(error) if error.kind == ErrorKind::ChunkFull => self.tell_full(now, waiter, out),
             Err(error) => {
                 out.push(Effect::Reply { token, result: Err(error) });
                 self.ask_for_space(now, out);
             }
         }
+    }
+
+    /// Who hears that the chunk is full goes on behind it, and readers follow him there: by then nothing may be on its way that they would
+    /// pass over.
+    fn tell_full(&mut self, now: Instant, waiter: Waiter, out: &mut Vec<Effect>) {
+        let (handle, most) = (self.handle, self.settings.pace.mutations_max);
+        let Role::Primary(primary) = &mut self.role else { return };
+        let of_data =
+            |flight: &&mut Flight| matches!(flight.kind, OrderKind::Write { .. } | OrderKind::Pad);
+        let result = match primary.flight.values_mut().rfind(of_data) {
+            None => Err(full(handle)),
+            Some(_) if runs(Mutant::FullTooEarly) => Err(full(handle)),
+            Some(last) if last.waiters.len() >= most => {
+                Err(busy(format!("chunk {handle}: {most} mutations wait already")))
+            }
+            Some(last) => {
+                hit(Mark::FullWaited);
+                last.waiters.push((waiter, Outcome::Full));
+                return self.used(now, waiter.deadline);
+            }
+        };
+        out.push(Effect::Reply { token: waiter.token, result });
     }
 
     /// mut-2: the primary checks lease and version; and no queue grows without bound.
@@ -190,7 +213,8 @@ impl Replica {
             out.push(Effect::Keep { token: waiter.token, serial });
         }
         let Placed { kind, end, outcome } = placed;
-        primary.flight.insert(serial, Flight { kind, end, outcome, waiters });
+        let waiters = waiters.into_iter().map(|waiter| (waiter, outcome)).collect();
+        primary.flight.insert(serial, Flight { kind, end, waiters });
         primary.send_to_all(self.handle, serial, committed, now, out);
         self.sequence.insert(Order {
             serial,

@@ -48,8 +48,8 @@ impl Replica {
 
     fn answer(&self, flights: impl Iterator<Item = Flight>, length: u64, out: &mut Vec<Effect>) {
         for flight in flights {
-            for waiter in flight.waiters {
-                let result = flight.outcome.answer(self.handle, self.stored, length);
+            for (waiter, outcome) in flight.waiters {
+                let result = outcome.answer(self.handle, self.stored, length);
                 out.push(Effect::Reply { token: waiter.token, result });
             }
         }

@@ -102,7 +102,8 @@ impl Primary {
         }
         let mut late = Vec::new();
         for flight in self.flight.values_mut() {
-            late.extend(flight.waiters.extract_if(.., |waiter| waiter.deadline <= now));
+            let its = flight.waiters.extract_if(.., |(waiter, _)| waiter.deadline <= now);
+            late.extend(its.map(|(waiter, _)| waiter));
         }
         late.extend(
             self.syncs.extract_if(.., |sync| sync.waiter.deadline <= now).map(|sync| sync.waiter),
@@ -119,6 +120,7 @@ impl Primary {
             out.push(Effect::Reply { token: waiter.token, result: Err(error) });
         }
         let waiters = self.flight.values().flat_map(|flight| &flight.waiters);
+        let waiters = waiters.map(|(waiter, _)| waiter);
         let waiters = waiters.chain(self.syncs.iter().map(|sync| &sync.waiter));
         self.deadline = waiters.map(|waiter| waiter.deadline).min();
     }

@@ -117,8 +117,8 @@ pub(crate) struct Flight {
     pub(crate) kind: OrderKind,
     /// Length of the chunk with it, in bytes.
     pub(crate) end: u64,
-    outcome: Outcome,
-    waiters: Vec<Waiter>,
+    /// Each with what it is told then.
+    waiters: Vec<(Waiter, Outcome)>,
 }
 
 /// What those who wait are told when it is committed.
@@ -234,11 +234,12 @@ impl Primary {
     pub(crate) fn take_applied(&mut self, applied: SerialNumber) -> Carried {
         let mut carried = Carried::default();
         for (serial, flight) in &mut self.flight {
-            let outcome = flight.outcome;
             match flight.kind {
-                OrderKind::Sync => carried.syncs.append(&mut flight.waiters),
+                OrderKind::Sync => {
+                    carried.syncs.extend(flight.waiters.drain(..).map(|(waiter, _)| waiter));
+                }
                 _ if *serial > applied => {}
-                _ => carried.mutations.extend(flight.waiters.drain(..).map(|at| (at, outcome))),
+                _ => carried.mutations.append(&mut flight.waiters),
             }
         }
         carried.syncs.extend(self.syncs.drain(..).map(|sync| sync.waiter));
@@ -259,6 +260,7 @@ impl Primary {
     /// Tells everybody who waits that the outcome is unknown.
     fn all_unknown(&mut self, why: &str, out: &mut Vec<Effect>) {
         let flights = self.flight.values_mut().flat_map(|flight| flight.waiters.drain(..));
+        let flights = flights.map(|(waiter, _)| waiter);
         let syncs = self.syncs.drain(..).map(|sync| sync.waiter);
         for waiter in flights.chain(syncs) {
             let result = Err(Error::unknown(why));

@@ -119,9 +119,15 @@ fn m17_a_record_that_does_not_fit_pads_the_chunk_on_every_member() {
     });
     assert_eq!(pads.count(), 2);
     assert_eq!(bench.reply(token), None, "the client waits until all are padded");
+    bench.take();
+    let second = bench.mutate(append(1));
+    assert_eq!(bench.reply(second), None, "who comes meanwhile waits too");
+    assert_eq!(bench.sent().len(), 0, "nothing has to be done for him");
     bench.acknowledges(2, 5);
+    assert_eq!((bench.reply(token), bench.reply(second)), (None, None));
     bench.acknowledges(3, 5);
     assert_eq!(bench.reply(token), Some(Err(ChunkFull)));
+    assert_eq!(bench.reply(second), Some(Err(ChunkFull)));
     assert_eq!(bench.shown(), (true, CHUNK_BYTES));
     let later = bench.mutate(append(1));
     assert_eq!(bench.reply(later), Some(Err(ChunkFull)));
