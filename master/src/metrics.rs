@@ -83,6 +83,7 @@ pub struct Metrics {
     chunks: IntGauge,
     chunks_below_goal: IntGauge,
     chunks_missing: IntGauge,
+    chunks_uncounted: IntGauge,
     chunkservers: IntGaugeVec,
 }
 
@@ -203,6 +204,10 @@ impl Metrics {
             )?,
             chunks_missing: make
                 .gauge("gfs_master_chunks_missing", "Chunks without a current replica.")?,
+            chunks_uncounted: make.gauge(
+                "gfs_master_chunks_uncounted",
+                "Chunks not looked at since a chunkserver came or went; until it is 0 those missing are as counted before.",
+            )?,
             chunkservers: make.gauges(
                 "gfs_master_chunkservers",
                 "Chunkservers known, by whether they are in touch.",
@@ -270,6 +275,7 @@ impl Metrics {
         self.files.set(signed(status.files));
         self.directories.set(signed(status.directories));
         self.chunks.set(signed(status.chunks));
+        self.chunks_uncounted.set(signed(status.chunks_uncounted));
         if status.chunks_uncounted == 0 {
             self.chunks_below_goal.set(signed(status.chunks_below_goal));
             self.chunks_missing.set(signed(status.chunks_missing));

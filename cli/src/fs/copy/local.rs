@@ -176,14 +176,14 @@ impl Draft {
         let temporary = path.with_file_name(name);
         let mode = if executable { 0o777 } else { 0o666 };
         let file = File::options().write(true).create_new(true).mode(mode).open(&temporary);
-        let file = file.map_err(|error| Self::or_its_directory(error, path));
+        let file = file.map_err(|error| Self::naming_directory(error, path));
         let file = file.during(|| format!("cannot make {}", path.display()))?;
         Ok(Self { file, temporary: Some(temporary), path: path.to_owned() })
     }
 
     /// `No such file` says little of a file that is just being made.
-    fn or_its_directory(error: io::Error, path: &Path) -> io::Error {
-        match path.parent() {
+    fn naming_directory(error: io::Error, path: &Path) -> io::Error {
+        match path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             Some(directory) if error.kind() == io::ErrorKind::NotFound => {
                 let directory = directory.display();
                 let what = format!("there is no directory {directory}: make it first");
