@@ -259,6 +259,8 @@ impl World {
     /// A server answers.
     pub(crate) fn answer(&mut self, id: u64, answer: Answer) {
         self.answers(id, &answer);
+        let Some(call) = self.calls.get(&id) else { return };
+        self.may_refuse_for_room(call.to, &answer);
         let Some(call) = self.calls.get_mut(&id) else { return };
         if !call.beyond {
             call.own = Some(answer);

@@ -3,9 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
-use gfs_chunkserver::driver::ProcessEnds;
+use gfs_chunkserver::driver::{Answer, ProcessEnds};
 use gfs_durable::fs::Fs;
 use gfs_durable::fs::sim::{Operation, SimFs};
+use gfs_types::ErrorKind;
 use gfs_types::ids::ChunkHandle;
 use gfs_types::message::control::{Member, Space};
 use gfs_types::time::Instant;
@@ -25,6 +26,8 @@ const ENDS_AT: u64 = 8 << 10;
 const SLOW: Micros = 50;
 /// What was written last: a replica that is behind lacks some of it.
 const END_BYTES: u64 = 4 << 10;
+/// Room of a disk that takes a few records more.
+const NEARLY_NONE: u64 = 4 << 10;
 /// Room of a disk that is not full.
 const ROOM: u64 = 1 << 40;
 
@@ -45,21 +48,61 @@ impl World {
             (Fault::FailedWrite, _) => {
                 self.watch(node, fault, |fs| fs.fail_nth(Operation::Write, nth));
             }
-            (Fault::FullDisk, Who::Server(_)) => {
-                let room = self.weather.random.below(200 << 10);
-                self.watch(node, fault, |fs| {
-                    // A simulated disk always says how full it is.
-                    if let Ok(free) = fs.free_space(Path::new("/")) {
-                        fs.set_capacity(free.total_bytes - free.available_bytes + room);
-                    }
-                });
-                self.agenda.enter(self.now + after, Event::Mend(Mend::Disk(node)));
-            }
+            (Fault::FullDisk, _) => self.fill(node, after),
             (Fault::Rot, Who::Server(number)) => self.rot(number)?,
             (Fault::Rot, Who::Master) => self.log_rots()?,
             _ => {}
         }
         Ok(())
+    }
+
+    /// There is less room than a chunk takes, or the next segment of the master's log; mostly next to none.
+    fn fill(&mut self, node: Who, after: Micros) {
+        let random = &mut self.weather.random;
+        let most = match node {
+            _ if random.percent(60) => NEARLY_NONE,
+            Who::Master => self.swarm.segment_bytes,
+            _ => self.swarm.chunk_bytes,
+        };
+        let (room, longer) = (random.below(most), random.between(500, 8_000) * MS);
+        // A simulated disk always says how full it is.
+        let Some(Ok(free)) = self.disk(node).map(|fs| fs.free_space(Path::new("/"))) else {
+            return;
+        };
+        let bytes = free.total_bytes - free.available_bytes + room;
+        self.watch(node, Fault::FullDisk, |fs| fs.set_capacity(bytes));
+        self.weather.full.insert(node, (bytes, false));
+        self.agenda.enter(self.now + after + longer, Event::Mend(Mend::Disk(node)));
+    }
+
+    /// Its process died, or its machine did: that makes no room.
+    pub(crate) fn stays_full(&mut self, node: Who) {
+        let Some((bytes, _)) = self.weather.full.get(&node).copied() else { return };
+        let fs = match node {
+            Who::Master => &self.master.fs,
+            Who::Server(number) => &self.servers[number].fs,
+            Who::Client(_) => return,
+        };
+        fs.set_capacity(bytes);
+        self.weather.watched.insert(node, (Fault::FullDisk, fs.failures()));
+    }
+
+    /// Somebody asked who has no space refuses (FULL-1), mostly before any operation of its disk fails.
+    pub(crate) fn may_refuse_for_room(&mut self, number: usize, answer: &Answer) {
+        let refused = matches!(&answer.reply.result, Err(error) if error.kind == ErrorKind::Busy
+            && error.message.contains("no space"));
+        if refused {
+            self.feels_full(Who::Server(number));
+        }
+    }
+
+    /// Counts a full disk, once.
+    pub(crate) fn feels_full(&mut self, node: Who) {
+        let full = self.weather.full.get_mut(&node);
+        if full.is_some_and(|(_, felt)| !std::mem::replace(felt, true)) {
+            self.note(format_args!("{node} feels that its disk is full"));
+            self.weather.count(Fault::FullDisk);
+        }
     }
 
     fn disk(&self, node: Who) -> Option<&SimFs> {
@@ -96,8 +139,10 @@ impl World {
     /// Before a disk is another one, or whole again: was it felt?
     pub(crate) fn settle_disk(&mut self, node: Who) {
         let felt = self.disk_failed(node);
-        if let Some((fault, _)) = self.weather.watched.remove(&node).filter(|_| felt) {
-            self.weather.count(fault);
+        match self.weather.watched.remove(&node).filter(|_| felt) {
+            Some((Fault::FullDisk, _)) => self.feels_full(node),
+            Some((fault, _)) => self.weather.count(fault),
+            None => {}
         }
     }
 
@@ -111,6 +156,7 @@ impl World {
 
     pub(crate) fn mend_disk(&mut self, node: Who) {
         self.settle_disk(node);
+        self.weather.full.remove(&node);
         match node {
             Who::Master => self.master.fs.mend(ROOM),
             Who::Server(number) => self.servers[number].fs.mend(ROOM),

@@ -39,6 +39,8 @@ pub(crate) struct Weather {
     /// Nodes that are to stop, and have had nothing to do since.
     stopping: BTreeSet<Who>,
     partitions: u64,
+    /// Disks that are full: all that they take, and whether that was felt.
+    pub(crate) full: BTreeMap<Who, (u64, bool)>,
     /// Until when a disk is slow, and whether that was felt.
     pub(crate) slow: BTreeMap<Who, (Micros, bool)>,
     /// Disks that were broken, how, and how many operations had failed before.
@@ -71,6 +73,7 @@ impl Weather {
             at_flush: None,
             stopping: BTreeSet::new(),
             partitions: 0,
+            full: BTreeMap::new(),
             slow: BTreeMap::new(),
             watched: BTreeMap::new(),
             rotten: BTreeMap::new(),
@@ -281,6 +284,7 @@ impl World {
             }
             Who::Client(_) => {}
         }
+        self.stays_full(node);
     }
 
     pub(crate) fn dies(&mut self, node: Who, after: Micros, power: Option<CrashMode>) -> bool {
@@ -294,6 +298,7 @@ impl World {
                     Some(mode) => self.master.fs.crash(mode),
                     None => self.master.fs.kill(),
                 };
+                self.stays_full(node);
                 self.agenda.enter(self.now + after, Event::MasterStarts);
                 true
             }
@@ -308,6 +313,7 @@ impl World {
                     None => server.fs.kill(),
                 };
                 server.boot += u128::from(power.is_some());
+                self.stays_full(node);
                 self.agenda.enter(self.now + after, Event::ServerStarts(number));
                 true
             }

@@ -15,6 +15,7 @@
 //! | `streams`, `commands`, `calls` | what becomes of a message on its way? |
 //! | `wire` | what have clients instead of sockets? |
 //! | `master`, `server`, `serving` | what runs on a node? |
+//! | `room` | and where its disk is full? |
 //! | `clock` | what time is it there? |
 //! | `faults`, `aimed`, `disks` | what goes wrong? |
 //! | `budget` | and what may? |
@@ -45,6 +46,7 @@ mod net;
 mod oracle;
 mod plan;
 mod random;
+mod room;
 mod rules;
 mod run;
 mod scenario;

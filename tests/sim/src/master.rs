@@ -11,9 +11,8 @@ use gfs_durable::data_dir::{DataDir, Opened};
 use gfs_durable::fs::Fs;
 use gfs_durable::fs::sim::SimFs;
 use gfs_durable::log::{Log, LogOptions};
-use gfs_master::checkpoint;
 use gfs_master::lifecycle::{self, NewCluster};
-use gfs_master::oplog::{self, CHECKPOINT_DIR, Recovered};
+use gfs_master::oplog::{self, Recovered};
 use gfs_master::release::{Batch, GroupCommit};
 use gfs_master_core::record::Change;
 use gfs_master_core::{Connection, Effect, Input, Link, Master, Record, Settings, invariants};
@@ -26,6 +25,7 @@ use gfs_types::ids::ServerUid;
 use crate::agenda::Micros;
 use crate::clock::NodeClock;
 use crate::random::Random;
+use crate::room::{OwnRoom, can_wait};
 use crate::server::Cluster;
 use crate::swarm::Swarm;
 
@@ -55,16 +55,17 @@ pub(crate) struct Process {
     pub(crate) uid: ServerUid,
     pub(crate) record: ConfigRecord,
     pub(crate) core: Master,
-    log: Log,
+    pub(crate) log: Log,
     group: GroupCommit<Effect>,
-    /// What is being synced.
-    flushing: Option<Batch>,
+    /// What is being synced, or waits for space.
+    pub(crate) flushing: Option<Batch>,
+    pub(crate) room: OwnRoom,
     pub(crate) inbox: Vec<Input>,
     pub(crate) step_planned: bool,
     pub(crate) connections: BTreeMap<Connection, u64>,
     pub(crate) links: BTreeMap<Link, u64>,
     numbers: u64,
-    bytes_since_checkpoint: u64,
+    pub(crate) bytes_since_checkpoint: u64,
     pub(crate) last_flush: Micros,
     marked: bool,
     _held: (DataDir, FileStore),
@@ -148,6 +149,7 @@ impl MasterNode {
             log,
             group,
             flushing: None,
+            room: OwnRoom::new(&self.fs, &self.swarm),
             inbox,
             step_planned: false,
             connections: BTreeMap::new(),
@@ -199,9 +201,9 @@ impl MasterNode {
             process.log.positions().durable
         );
         if let Some(batch) = process.group.begin_flush() {
-            process.append(&batch)?;
+            process.counts(&batch);
             process.flushing = Some(batch);
-            done.flush = true;
+            done.flush = process.appends()?;
         }
         Ok(done)
     }
@@ -210,6 +212,7 @@ impl MasterNode {
     pub(crate) fn flushed(&mut self, now: Micros) -> anyhow::Result<Done> {
         let Some(process) = &mut self.up else { return Ok(Done::default()) };
         let durable = process.log.flush()?;
+        process.room.left(process.log.segment_bytes_left());
         process.group.flushed(durable);
         process.flushing = None;
         (process.last_flush, process.marked) = (now, false);
@@ -229,26 +232,12 @@ impl MasterNode {
         })
     }
 
-    /// Makes the checkpoint of what is durable, and the next segment ready.
-    pub(crate) fn checkpoint(&mut self) -> anyhow::Result<()> {
-        let fs: Arc<dyn Fs> = Arc::new(self.fs.clone());
-        let Some(process) = &mut self.up else { return Ok(()) };
-        process.bytes_since_checkpoint = 0;
-        process.log.preparer().prepare()?;
-        let durable = process.log.positions().durable;
-        let dir = Path::new(DIR).join(CHECKPOINT_DIR);
-        let made = checkpoint::make(&fs, &dir, &process.log.reader(), durable)?;
-        process.log.remove_before(made.log_from)?;
-        process.inbox.push(Input::CheckpointDone(made.position));
-        Ok(())
-    }
-
     /// Nothing was logged for a while: the log leaves a proof that all before was durable.
     pub(crate) fn idle(&mut self, now: Micros) -> anyhow::Result<()> {
         let Some(process) = &mut self.up else { return Ok(()) };
         if !process.marked && process.group.is_idle() && now > process.last_flush + 200_000 {
             process.marked = true;
-            process.log.mark_durable()?;
+            can_wait(process.log.mark_durable())?;
         }
         Ok(())
     }
@@ -261,9 +250,8 @@ impl Process {
         self.numbers
     }
 
-    fn append(&mut self, batch: &Batch) -> anyhow::Result<()> {
+    fn counts(&mut self, batch: &Batch) {
         self.bytes_since_checkpoint += batch.bytes() + 48 * batch.records().len() as u64;
-        Ok(oplog::append(&mut self.log, batch)?)
     }
 }
 

@@ -11,6 +11,7 @@ use gfs_master_core::Input;
 use gfs_protocol::pb;
 use gfs_types::Error;
 use gfs_types::ids::{ChunkHandle, ClusterUid};
+use gfs_types::limits::CHECKPOINT_RETRY_MS;
 use gfs_types::message::client::ClientHello;
 use gfs_types::message::control::{FromChunkserver, ToChunkserver};
 use gfs_types::region::ChunkSize;
@@ -330,6 +331,9 @@ impl World {
     fn master_ticks(&mut self, run: u32) -> anyhow::Result<()> {
         if self.is_master(run) {
             self.master.idle(self.now)?;
+            if self.master_looks_for_room()? {
+                self.master_flushes(run);
+            }
             self.master_input(Input::Tick);
             self.agenda.enter(self.now + TICK, Event::MasterTick(run));
         }
@@ -358,8 +362,7 @@ impl World {
 
     fn master_did(&mut self, run: u32, done: Done) -> anyhow::Result<()> {
         if done.flush {
-            let at = self.now + self.sync_takes(Who::Master);
-            self.agenda.enter(at, Event::MasterFlushed(run));
+            self.master_flushes(run);
         }
         if done.checkpoint {
             let at = self.now + self.disks.between(MS, 100 * MS);
@@ -368,10 +371,20 @@ impl World {
         self.let_out(done.effects)
     }
 
+    fn master_flushes(&mut self, run: u32) {
+        let at = self.now + self.sync_takes(Who::Master);
+        self.agenda.enter(at, Event::MasterFlushed(run));
+    }
+
     fn master_checkpoints(&mut self, run: u32) -> anyhow::Result<()> {
         if self.is_master(run) {
-            self.master.checkpoint()?;
-            self.note(format_args!("the master made a checkpoint"));
+            match self.master.checkpoint()? {
+                true => self.note(format_args!("the master made a checkpoint")),
+                false => {
+                    let at = self.now + CHECKPOINT_RETRY_MS.0 * MS;
+                    self.agenda.enter(at, Event::MasterCheckpoint(run));
+                }
+            }
         }
         Ok(())
     }
