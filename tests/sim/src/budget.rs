@@ -18,7 +18,10 @@ impl World {
             let found = || all.iter().filter_map(|replicas| replicas.get(handle));
             let newest = found().map(|(version, _)| *version).max().unwrap_or_default();
             let others = all.iter().enumerate().filter(|(other, _)| *other != number);
-            let others = others.filter(|(other, _)| self.weather.rotten.get(handle) != Some(other));
+            let others = others.filter(|(other, _)| {
+                self.weather.rotten.get(handle) != Some(other)
+                    && self.weather.unread != Some(*other)
+            });
             let mut others =
                 others.filter_map(|(other, replicas)| Some((other, replicas.get(handle)?)));
             others.any(|(other, (version, good))| {

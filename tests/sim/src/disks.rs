@@ -26,6 +26,8 @@ const ENDS_AT: u64 = 8 << 10;
 const SLOW: Micros = 50;
 /// What was written last: a replica that is behind lacks some of it.
 const END_BYTES: u64 = 4 << 10;
+/// Reads that may go before one that fails, and fail in a row.
+const READS: u64 = 20;
 /// Room of a disk that takes a few records more.
 const NEARLY_NONE: u64 = 4 << 10;
 /// Room of a disk that is not full.
@@ -49,11 +51,43 @@ impl World {
                 self.watch(node, fault, |fs| fs.fail_nth(Operation::Write, nth));
             }
             (Fault::FullDisk, _) => self.fill(node, after),
+            (Fault::FailedRead, Who::Server(number)) => self.fails_to_read(number, after)?,
             (Fault::Rot, Who::Server(number)) => self.rot(number)?,
             (Fault::Rot, Who::Master) => self.log_rots()?,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Reads fail, once or for a while. A replica that cannot be read counts as damaged, so of each chunk another one must be good.
+    fn fails_to_read(&mut self, number: usize, after: Micros) -> anyhow::Result<()> {
+        if self.weather.unread.is_some() || !self.may_lose_power(number)? {
+            return Ok(());
+        }
+        let random = &mut self.weather.random;
+        let from = random.below(READS);
+        let reads = if random.percent(50) { 1 } else { random.between(2, READS) };
+        let node = Who::Server(number);
+        self.watch(node, Fault::FailedRead, |fs| {
+            (from..from + reads).for_each(|nth| fs.fail_nth(Operation::Read, nth));
+        });
+        self.weather.unread = self.is_up(node).then_some(number);
+        self.weather.were_unread.insert(self.servers[number].uid);
+        self.agenda.enter(self.now + after, Event::Mend(Mend::Disk(node)));
+        Ok(())
+    }
+
+    fn gives_what_is_read(&mut self, node: Who) {
+        self.weather.unread = self.weather.unread.filter(|number| Who::Server(*number) != node);
+    }
+
+    /// A lease is granted to members of which one alone is good, and its disk may not give what is read: before any of it was copied,
+    /// that is more than is promised. From now on all can be read.
+    pub(crate) fn may_be_left_unread(&mut self, members: &[Member], handle: ChunkHandle) {
+        let Some(number) = self.weather.unread else { return };
+        if self.is_good_alone(handle, members, number) {
+            self.mend_disk(Who::Server(number));
+        }
     }
 
     /// There is less room than a chunk takes, or the next segment of the master's log; mostly next to none.
@@ -75,8 +109,9 @@ impl World {
         self.agenda.enter(self.now + after + longer, Event::Mend(Mend::Disk(node)));
     }
 
-    /// Its process died, or its machine did: that makes no room.
-    pub(crate) fn stays_full(&mut self, node: Who) {
+    /// Its process died, or its machine did: that makes no room, but what could not be read can be.
+    pub(crate) fn disk_goes_on(&mut self, node: Who) {
+        self.gives_what_is_read(node);
         let Some((bytes, _)) = self.weather.full.get(&node).copied() else { return };
         let fs = match node {
             Who::Master => &self.master.fs,
@@ -157,6 +192,7 @@ impl World {
     pub(crate) fn mend_disk(&mut self, node: Who) {
         self.settle_disk(node);
         self.weather.full.remove(&node);
+        self.gives_what_is_read(node);
         match node {
             Who::Master => self.master.fs.mend(ROOM),
             Who::Server(number) => self.servers[number].fs.mend(ROOM),
@@ -230,7 +266,9 @@ impl World {
             all.iter().filter_map(|of| of.get(handle)).map(|(v, _)| *v).max()
         };
         let others = |(number, handle): &Place| {
-            let good = all.iter().enumerate().filter(|(other, _)| other != number);
+            let unread = self.weather.unread;
+            let good = all.iter().enumerate();
+            let good = good.filter(|(other, _)| other != number && unread != Some(*other));
             let good = good.filter_map(|(_, of)| of.get(handle));
             good.filter(|(version, good)| *good && Some(*version) == newest(handle)).count()
         };
@@ -249,14 +287,19 @@ impl World {
     /// The member whose replica is rotten, where no other can make it good: what a suspect lacks it cannot give.
     fn left_to_rot(&self, handle: ChunkHandle, members: &[Member]) -> Option<usize> {
         let rotten = *self.weather.rotten.get(&handle)?;
+        self.is_good_alone(handle, members, rotten).then_some(rotten)
+    }
+
+    /// Whether no member but this one has all that was acknowledged.
+    fn is_good_alone(&self, handle: ChunkHandle, members: &[Member], number: usize) -> bool {
         let suspect = |server: &Server| {
             let replica = server.up.as_ref().map(|process| process.store.replica(handle));
             replica.is_some_and(|replica| replica.is_ok_and(|replica| replica.suspect))
         };
         let of = |member: &Member| self.servers.iter().find(|its| its.uid == member.chunkserver);
         let mut members = members.iter().filter_map(of);
-        let alone = members.clone().all(|its| its.number == rotten || suspect(its));
-        members.any(|its| its.number == rotten).then_some(rotten).filter(|_| alone)
+        let alone = members.clone().all(|its| its.number == number || suspect(its));
+        alone && members.any(|its| its.number == number)
     }
 
     /// A chunk is left with a rotten replica that nobody could mend, where these are its members: so many faults at once are more than

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gfs_durable::fs::sim::{CrashMode, Rotten};
-use gfs_types::ids::ChunkHandle;
+use gfs_types::ids::{ChunkHandle, ServerUid};
 
 use crate::agenda::{MS, Micros, SECOND};
 use crate::aimed::AtFlush;
@@ -39,6 +39,10 @@ pub(crate) struct Weather {
     /// Nodes that are to stop, and have had nothing to do since.
     stopping: BTreeSet<Who>,
     partitions: u64,
+    /// A server whose disk may not give what is read.
+    pub(crate) unread: Option<usize>,
+    /// Those of which a disk was so.
+    pub(crate) were_unread: BTreeSet<ServerUid>,
     /// Disks that are full: all that they take, and whether that was felt.
     pub(crate) full: BTreeMap<Who, (u64, bool)>,
     /// Until when a disk is slow, and whether that was felt.
@@ -73,6 +77,8 @@ impl Weather {
             at_flush: None,
             stopping: BTreeSet::new(),
             partitions: 0,
+            unread: None,
+            were_unread: BTreeSet::new(),
             full: BTreeMap::new(),
             slow: BTreeMap::new(),
             watched: BTreeMap::new(),
@@ -190,6 +196,7 @@ impl World {
             | Fault::FullDisk
             | Fault::FailedSync
             | Fault::FailedWrite
+            | Fault::FailedRead
             | Fault::Rot => {
                 self.break_disk(fault)?;
                 false
@@ -284,7 +291,7 @@ impl World {
             }
             Who::Client(_) => {}
         }
-        self.stays_full(node);
+        self.disk_goes_on(node);
     }
 
     pub(crate) fn dies(&mut self, node: Who, after: Micros, power: Option<CrashMode>) -> bool {
@@ -298,7 +305,7 @@ impl World {
                     Some(mode) => self.master.fs.crash(mode),
                     None => self.master.fs.kill(),
                 };
-                self.stays_full(node);
+                self.disk_goes_on(node);
                 self.agenda.enter(self.now + after, Event::MasterStarts);
                 true
             }
@@ -313,7 +320,7 @@ impl World {
                     None => server.fs.kill(),
                 };
                 server.boot += u128::from(power.is_some());
-                self.stays_full(node);
+                self.disk_goes_on(node);
                 self.agenda.enter(self.now + after, Event::ServerStarts(number));
                 true
             }

@@ -75,6 +75,7 @@ impl World {
             }
         }
         self.may_be_left_to_rot(handle, members);
+        self.may_be_left_unread(members, handle);
         let before = self.rules.grants.last(handle).map(|(_, (before, _))| before);
         self.rules.grants.to.insert((handle, version), (server, self.master.run));
         let uids = members.iter().map(|member| member.chunkserver).collect();

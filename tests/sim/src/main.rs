@@ -79,8 +79,8 @@ enum Output {
 }
 
 fn fault(name: &str) -> Result<Fault, String> {
-    let named = Fault::EVENTS.into_iter().find(|fault| format!("{fault:?}") == name);
-    named.ok_or_else(|| format!("none of {:?}", Fault::EVENTS))
+    let named = Fault::events().find(|fault| format!("{fault:?}") == name);
+    named.ok_or_else(|| format!("none of {:?}", Fault::events().collect::<Vec<_>>()))
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {

@@ -65,6 +65,10 @@ impl MasterNode {
         Ok(process.room.stuck && process.appends()?)
     }
 
+    fn waits_for_room(&self) -> bool {
+        self.up.as_ref().is_some_and(|process| process.room.stuck)
+    }
+
     /// Whether the core was told that its disk is short of space.
     pub(crate) fn is_short_of_room(&self) -> bool {
         self.up.as_ref().is_some_and(|process| process.room.known != Room::Enough)
@@ -127,6 +131,9 @@ impl World {
     /// Its reserve is what it feels first.
     pub(crate) fn master_looks_for_room(&mut self) -> anyhow::Result<bool> {
         let flushes = self.master.looks_for_room(self.now)?;
+        if self.master.waits_for_room() {
+            self.note(format_args!("the master's log waits for space"));
+        }
         if self.master.is_short_of_room() {
             self.feels_full(Who::Master);
         }

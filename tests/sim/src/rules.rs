@@ -266,7 +266,8 @@ impl World {
             if !shows || replica.version > version {
                 continue;
             }
-            let read = process.store.read_verified(handle, range.clone(), view.committed_length);
+            let read = || process.store.read_verified(handle, range.clone(), view.committed_length);
+            let read = self.servers[other].fs.quietly(read);
             if read.is_ok_and(|read| read != bytes) {
                 let what = format!(
                     "chunk {handle}: server-{number} and server-{other} show different bytes of {version} at {range:?}"

@@ -183,7 +183,8 @@ impl World {
                 Effect::Append { .. } => {}
                 Effect::Accused { handle, chunkserver, .. } => {
                     anyhow::ensure!(
-                        self.weather.rotten.contains_key(&handle),
+                        self.weather.rotten.contains_key(&handle)
+                            || self.weather.were_unread.contains(&chunkserver),
                         "chunk {handle} of {chunkserver} is called corrupt, and nothing rotted there"
                     );
                 }

@@ -36,6 +36,8 @@ pub enum Fault {
     FailedSync,
     /// A write fails half way.
     FailedWrite,
+    /// A chunkserver's disk does not give what is read, once or for a while.
+    FailedRead,
     /// A bit of a chunk flips, or a byte of it cannot be read any more; or a bit of the operation log, which is found on a copy of it.
     Rot,
     /// A message is lost, and its connection with it.
@@ -66,13 +68,28 @@ impl Fault {
         Self::FailedWrite,
         Self::Rot,
     ];
+    /// Those that are drawn for themselves, so that worlds without them are as they were before there were these. A new one comes last.
+    pub const LATER: [Self; 1] = [Self::FailedRead];
     /// Those that come to any message.
     pub const OF_MESSAGES: [Self; 5] =
         [Self::Lost, Self::Late, Self::Twice, Self::Overtaken, Self::Echo];
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::EVENTS.into_iter().chain(Self::OF_MESSAGES)
+        Self::events().chain(Self::OF_MESSAGES)
+    }
+
+    /// All that come one at a time.
+    pub fn events() -> impl Iterator<Item = Self> {
+        Self::EVENTS.into_iter().chain(Self::LATER)
+    }
+
+    /// Half of the worlds have some of them.
+    fn later(random: &mut Random) -> Vec<Self> {
+        match random.percent(50) {
+            true => Self::LATER.into_iter().filter(|_| random.percent(60)).collect(),
+            false => Vec::new(),
+        }
     }
 }
 
@@ -141,6 +158,7 @@ impl Swarm {
                 faults.push(more);
             }
         }
+        faults.extend(Fault::later(&mut Random::of(seed, "later faults")));
         let often = random.between(1, 6);
         Self {
             servers: usize::try_from(random.between(3, 5)).unwrap_or(3),
