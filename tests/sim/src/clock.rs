@@ -5,7 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gfs_types::time::{Instant, WallTime};
 
-use crate::agenda::Micros;
+use crate::agenda::{MS, Micros, SECOND};
+use crate::net::Who;
+use crate::world::{Event, World};
+
+/// A smaller error is felt by nobody in a world of a minute and a half.
+const FELT_PPM: u64 = 1_000;
+/// So much faster a wild clock runs at most, and so much slower.
+const TWICE_PPM: u64 = 1_000_000;
+const HALF_PPM: u64 = 500_000;
+/// Longer than any lease.
+const JUMP_MAX: Micros = 30 * SECOND;
 
 /// In nanoseconds; its zero lies so far back that no rate brings it below 0.
 #[derive(Debug, Clone)]
@@ -66,6 +76,11 @@ impl NodeClock {
         std::mem::replace(&mut self.rate_ppm, rate_ppm) != rate_ppm
     }
 
+    /// From one moment to the next it shows so much more.
+    fn jump(&mut self, now: Micros, by: Micros) {
+        self.from = (self.at(now) + by * 1_000, now);
+    }
+
     /// The first point in simulated time at which it shows this.
     #[must_use]
     pub(crate) fn when(&self, then: Instant) -> Micros {
@@ -77,13 +92,62 @@ impl NodeClock {
     }
 }
 
+impl World {
+    /// The clock of a node runs at another rate, or it jumps where clocks are wild. Says whether anybody could notice.
+    pub(crate) fn change_rate(&mut self) -> bool {
+        let node = self.node_to_harm();
+        let most = self.swarm.rate_ppm.max(1);
+        let ppm = i64::try_from(self.weather.random.below(2 * most + 1)).unwrap_or(0);
+        let ppm = ppm - i64::try_from(most).unwrap_or(0);
+        match (self.swarm.wild_clocks, self.weather.random.percent(30)) {
+            (true, true) => self.jump(node),
+            (true, false) => {
+                let ppm = self.weather.random.between(0, TWICE_PPM + HALF_PPM);
+                let ppm = i64::try_from(ppm).unwrap_or(0) - i64::try_from(HALF_PPM).unwrap_or(0);
+                self.run_at(node, ppm)
+            }
+            (false, _) => self.run_at(node, ppm),
+        }
+    }
+
+    fn run_at(&mut self, node: Who, ppm: i64) -> bool {
+        self.note(format_args!("the clock of {node} runs at {ppm} ppm"));
+        let now = self.now;
+        let changed = self.clock_of(node).is_some_and(|clock| clock.run_at(now, ppm));
+        changed && ppm.unsigned_abs() >= FELT_PPM
+    }
+
+    fn jump(&mut self, node: Who) -> bool {
+        let by = self.weather.random.between(1, JUMP_MAX / MS) * MS;
+        self.note(format_args!("the clock of {node} jumps by {by} us"));
+        let now = self.now;
+        if let Some(clock) = self.clock_of(node) {
+            clock.jump(now, by);
+        }
+        // What it waits for may be due now.
+        if let Who::Server(number) = node {
+            let run = self.servers[number].run;
+            self.agenda.enter(now, Event::ServerWork(number, run));
+        }
+        true
+    }
+
+    fn clock_of(&mut self, node: Who) -> Option<&mut NodeClock> {
+        match node {
+            Who::Master => Some(&mut self.master.clock),
+            Who::Server(number) => Some(&mut self.servers[number].clock),
+            Who::Client(_) => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_a_clock_is_asked_to_show_it_shows_at_that_time() {
-        for rate in [-50_000, -7, 0, 13, 50_000] {
+        for rate in [-500_000, -50_000, -7, 0, 13, 50_000, 500_000] {
             let mut clock = NodeClock::new(123, rate);
             clock.move_to(777_777);
             clock.run_at(777_777, -rate);

@@ -405,20 +405,6 @@ impl World {
         self.note(format_args!("{} paths are mended", paths.len()));
         paths.iter().for_each(|(from, to)| self.net.mend(*from, *to));
     }
-
-    fn change_rate(&mut self) -> bool {
-        let node = self.node_to_harm();
-        let most = self.swarm.rate_ppm.max(1);
-        let ppm = i64::try_from(self.weather.random.below(2 * most + 1)).unwrap_or(0);
-        let ppm = ppm - i64::try_from(most).unwrap_or(0);
-        self.note(format_args!("the clock of {node} runs at {ppm} ppm"));
-        let now = self.now;
-        match node {
-            Who::Master => self.master.clock.run_at(now, ppm),
-            Who::Server(number) => self.servers[number].clock.run_at(now, ppm),
-            Who::Client(_) => false,
-        }
-    }
 }
 
 /// Longer than any pause or cut.

@@ -22,7 +22,7 @@ pub enum Fault {
     Pause,
     /// Nodes cannot reach each other, both ways or one way.
     Partition,
-    /// A clock runs at another rate from now on.
+    /// A clock runs at another rate from now on, or jumps.
     ClockRate,
     /// All machines lose power at once. In a world at most once, for it takes what was not synced.
     Blackout,
@@ -143,6 +143,8 @@ pub struct Swarm {
     pub sync: (Micros, Micros),
     /// Clocks run fast or slow by at most so much, in parts per million.
     pub rate_ppm: u64,
+    /// They run up to twice as fast and half as fast, and jump: leases may overlap then (L2), and nothing is lost by that (LEASE-2).
+    pub wild_clocks: bool,
 }
 
 impl Swarm {
@@ -159,6 +161,10 @@ impl Swarm {
             }
         }
         faults.extend(Fault::later(&mut Random::of(seed, "later faults")));
+        let wild_clocks = Random::of(seed, "wild clocks").percent(4);
+        if wild_clocks && !faults.contains(&Fault::ClockRate) {
+            faults.push(Fault::ClockRate);
+        }
         let often = random.between(1, 6);
         Self {
             servers: usize::try_from(random.between(3, 5)).unwrap_or(3),
@@ -184,6 +190,7 @@ impl Swarm {
             sync: *random.pick(&[(100, 800), (500, 5 * MS), (2 * MS, 30 * MS)]),
             rate_ppm: *random.pick(&[0, 100, 50_000]),
             echo_ppm: *random.pick(&[0, 50_000, 300_000]),
+            wild_clocks,
         }
     }
 }
@@ -215,6 +222,7 @@ impl Default for Swarm {
             slow: (0, MS),
             sync: (100, 800),
             rate_ppm: 0,
+            wild_clocks: false,
         }
     }
 }
@@ -296,7 +304,7 @@ impl fmt::Display for Swarm {
             f,
             "{:?} every {}-{} ms; lost {} ppm, twice {} ppm, overtaken {} ppm, commands again {} ppm, slow {} \
              ppm up to {} ms; sync {}-{} us; clocks \
-             {} ppm; {:?}, {:?}",
+             {} ppm{}; {:?}, {:?}",
             self.faults,
             self.fault_every.0 / MS,
             self.fault_every.1 / MS,
@@ -309,6 +317,7 @@ impl fmt::Display for Swarm {
             self.sync.0,
             self.sync.1,
             self.rate_ppm,
+            if self.wild_clocks { " and wild" } else { "" },
             self.server_pace,
             self.master_pace
         )
