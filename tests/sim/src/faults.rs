@@ -359,13 +359,14 @@ impl World {
         std::iter::once(Who::Master).chain(servers).chain(clients).collect()
     }
 
-    /// Isolates one, parts two, parts them one way, or cuts the world in halves.
+    /// Isolates one, parts two, parts them one way, lets one only send or only hear, or cuts the world in halves.
     fn part(&mut self) {
         let all = self.everybody();
         let (one, other) = (self.node_to_harm(), self.node_to_harm());
         let random = &mut self.weather.random;
         let mut paths = Vec::new();
-        match random.below(4) {
+        let kind = random.below(4);
+        match kind {
             0 => {
                 for to in all.iter().filter(|to| **to != one) {
                     paths.extend([(one, *to), (*to, one)]);
@@ -389,6 +390,9 @@ impl World {
             return;
         }
         let after = random.between(100, 12_000) * MS;
+        if kind == 2 && random.percent(70) {
+            paths = one_way(one, &all, random.percent(50));
+        }
         let (count, first) = (paths.len(), paths[0]);
         self.note(format_args!("{count} paths are cut, {} to {} the first", first.0, first.1));
         self.weather.partitions += 1;
@@ -405,6 +409,12 @@ impl World {
         self.note(format_args!("{} paths are mended", paths.len()));
         paths.iter().for_each(|(from, to)| self.net.mend(*from, *to));
     }
+}
+
+/// All paths to a node, which can only send then; or all from it, which can only hear.
+fn one_way(node: Who, all: &[Who], only_sends: bool) -> Vec<(Who, Who)> {
+    let others = all.iter().filter(|other| **other != node);
+    others.map(|other| if only_sends { (*other, node) } else { (node, *other) }).collect()
 }
 
 /// Longer than any pause or cut.
