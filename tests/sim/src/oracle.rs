@@ -94,6 +94,9 @@ pub(crate) async fn read_everything(shared: Shared, client: usize) {
         records(&shared, &connected).await?;
         regions(&shared, &connected).await?;
         load::look_at_names(&shared, &connected, client).await;
+        if shared.set && !load::look_at_set(&shared, &connected).await {
+            shared.violation("the set of files cannot be listed in calm weather".to_owned());
+        }
         Ok::<_, gfs_client::Error>(())
     };
     if let Err(error) = checked.await {

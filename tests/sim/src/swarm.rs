@@ -119,6 +119,12 @@ pub struct Swarm {
     pub overwriters: usize,
     /// Clients that fight over the same few names.
     pub namers: usize,
+    /// Clients that create files of names that nobody else uses, in one directory.
+    pub setters: usize,
+    /// Two of those who fight over names move one file to and fro as well.
+    pub ball: bool,
+    /// Readers stay at the end of what they follow, and do not begin anew.
+    pub tails: bool,
     /// Time of one operation of a client.
     pub timeout_ms: u64,
     /// Appends that a sync follows, in a hundred.
@@ -165,6 +171,8 @@ impl Swarm {
         if wild_clocks && !faults.contains(&Fault::ClockRate) {
             faults.push(Fault::ClockRate);
         }
+        let loads = &mut Random::of(seed, "later loads");
+        let (set, ball, tails) = (loads.percent(50), loads.percent(50), loads.percent(50));
         let often = random.between(1, 6);
         Self {
             servers: usize::try_from(random.between(3, 5)).unwrap_or(3),
@@ -178,6 +186,9 @@ impl Swarm {
             readers: usize::try_from(random.between(1, 2)).unwrap_or(1),
             overwriters: usize::try_from(random.between(1, 3)).unwrap_or(1),
             namers: usize::try_from(random.between(2, 4)).unwrap_or(2),
+            setters: if set { 2 } else { 0 },
+            ball,
+            tails,
             timeout_ms: *random.pick(&[10_000, 20_000, 60_000]),
             sync_percent: *random.pick(&[5, 50]),
             chaos: random.between(60, 75) * SECOND,
@@ -210,6 +221,9 @@ impl Default for Swarm {
             readers: 1,
             overwriters: 1,
             namers: 2,
+            setters: 0,
+            ball: false,
+            tails: false,
             timeout_ms: 60_000,
             sync_percent: 0,
             chaos: 60 * SECOND,
@@ -268,16 +282,16 @@ impl Swarm {
         self.appenders..self.appenders + self.overwriters
     }
 
-    /// The one that looks at what they write: the last but one.
+    /// The one that looks at what they write: the last but one of those that every world has.
     pub(crate) const fn onlooker(&self) -> usize {
-        self.clients() - 2
+        self.clients() - self.setters - 2
     }
 
     /// How many clients there are: those that are counted above, one that looks at what others write, and one that wants back
     /// what it deletes.
     #[must_use]
     pub const fn clients(&self) -> usize {
-        self.appenders + self.readers + self.overwriters + self.namers + 2
+        self.appenders + self.readers + self.overwriters + self.namers + 2 + self.setters
     }
 }
 
@@ -285,8 +299,8 @@ impl fmt::Display for Swarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} servers, chunks of {} KiB, lease {} ms, heartbeat {} ms, segments of {} KiB; {} append, {} follow, {} overwrite, \
-             {} name, for {} s with {} ms each, {} % synced; ",
+            "{} servers, chunks of {} KiB, lease {} ms, heartbeat {} ms, segments of {} KiB; {} append, {} follow{}, {} overwrite, \
+             {} name{}, {} create, for {} s with {} ms each, {} % synced; ",
             self.servers,
             self.chunk_bytes >> 10,
             self.lease_ms,
@@ -294,8 +308,11 @@ impl fmt::Display for Swarm {
             self.segment_bytes >> 10,
             self.appenders,
             self.readers,
+            if self.tails { " without end" } else { "" },
             self.overwriters,
             self.namers,
+            if self.ball { " and play" } else { "" },
+            self.setters,
             self.chaos / SECOND,
             self.timeout_ms,
             self.sync_percent

@@ -1,12 +1,15 @@
 //! What clients do, each with a client library of its own; and what they were told, which must hold.
 
 mod appender;
+mod ball;
 mod keeper;
 mod namer;
 mod onlooker;
 pub(crate) mod overwriter;
 mod reader;
 pub(crate) mod regions;
+mod setter;
+mod tail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -23,6 +26,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) use namer::look as look_at_names;
+pub(crate) use setter::look as look_at_set;
 
 use self::regions::Region;
 use crate::random::Random;
@@ -43,6 +47,8 @@ pub(crate) struct Ledger {
     pub(crate) shown: BTreeMap<(usize, u64), Tag>,
     /// Regions that are written over, by file and number.
     pub(crate) regions: BTreeMap<(usize, u64), Region>,
+    /// Files of names that nobody else uses.
+    pub(crate) set: setter::Set,
     /// Reads that gave what was there before, though nothing is lost: READ-6 is not kept yet between clients.
     pub(crate) stale: u64,
     /// How often the power failed everywhere.
@@ -208,6 +214,12 @@ pub(crate) struct Shared {
     timeout: Duration,
     sync_percent: u64,
     pub(crate) chunk_bytes: u64,
+    /// There is a set of files.
+    pub(crate) set: bool,
+    /// Two of those who change names move one file to and fro.
+    ball: bool,
+    /// Readers stay at the end of what they follow.
+    tails: bool,
     seed: u64,
 }
 
@@ -221,6 +233,9 @@ impl Shared {
             timeout: Duration::from_millis(swarm.timeout_ms),
             sync_percent: swarm.sync_percent,
             chunk_bytes: swarm.chunk_bytes,
+            set: swarm.setters > 0,
+            ball: swarm.ball,
+            tails: swarm.tails,
             seed,
         }
     }
@@ -336,6 +351,9 @@ pub(crate) async fn set_up(shared: Shared, client: usize, swarm: Swarm) -> anyho
         connected.create(region_path(number), Default::default()).await?;
     }
     connected.mkdir(namer::ROOT, false).await?;
+    if shared.set {
+        connected.mkdir(setter::ROOT, false).await?;
+    }
     Ok(())
 }
 
@@ -375,9 +393,9 @@ pub(crate) fn start(
         let work = move |client| overwriter::run(shared, client, number).boxed();
         spawn(next(&overwriter::DOES), Box::new(work));
     }
-    for _ in 0..swarm.namers {
+    for number in 0..swarm.namers {
         let shared = shared.clone();
-        let work = move |client| namer::run(shared, client).boxed();
+        let work = move |client| namer::run(shared, client, number).boxed();
         spawn(next(&[namer::DOES]), Box::new(work));
     }
     for number in 0..swarm.readers {
@@ -390,6 +408,11 @@ pub(crate) fn start(
     let work = move |client| onlooker::run(looking, client, files).boxed();
     spawn(next(&[onlooker::DOES]), Box::new(work));
     spawn(next(&[keeper::DOES]), Box::new(move |client| keeper::run(keeping, client).boxed()));
+    for _ in 0..swarm.setters {
+        let shared = shared.clone();
+        let work = move |client| setter::run(shared, client).boxed();
+        spawn(next(&setter::DOES), Box::new(work));
+    }
     tasks
 }
 

@@ -9,6 +9,7 @@ use gfs_history::{Answer, Entry, Event, History, Kind, Operation, Outcome, Refus
 use gfs_types::message::client as wire;
 use tokio::time::Instant;
 
+use super::ball::{self, Player};
 use super::{Shared, is_unknown, rest};
 use crate::random::Random;
 
@@ -53,11 +54,18 @@ impl Notes {
     }
 }
 
-pub(super) async fn run(shared: Shared, client: usize) {
+pub(super) async fn run(shared: Shared, client: usize, number: usize) {
     let Some(connected) = shared.connected(client).await else { return };
     let mut random = shared.random(client);
+    let mut player = Player::new(&shared, client, number);
     while !shared.is_stopped() {
-        call(&shared, &connected, client, &choose(&mut random)).await;
+        let played = match &mut player {
+            Some(player) => player.plays(&shared, &connected, client).await,
+            None => false,
+        };
+        if !played {
+            call(&shared, &connected, client, &choose(&mut random)).await;
+        }
         rest(&mut random, 400).await;
     }
 }
@@ -71,21 +79,34 @@ pub(crate) async fn look(shared: &Shared, connected: &Client, client: usize) {
             call(shared, connected, client, &Operation::Stat { path }).await;
         }
     }
+    if shared.ball {
+        ball::look(shared, connected, client).await;
+    }
 }
 
-async fn call(shared: &Shared, connected: &Client, client: usize, operation: &Operation) {
+/// Calls, and notes what came of it; `None` where that may not be.
+pub(super) async fn call(
+    shared: &Shared,
+    connected: &Client,
+    client: usize,
+    operation: &Operation,
+) -> Option<Outcome> {
     let number = shared.notes.called(client, operation);
     let outcome = match perform(connected, operation).await {
         Ok(answer) => Outcome::Done(answer),
         Err(error) => match not_done(&error) {
             Some(outcome) => outcome,
-            None => return shared.violation(format!("{operation:?}: {error}")),
+            None => {
+                shared.violation(format!("{operation:?}: {error}"));
+                return None;
+            }
         },
     };
     if matches!(outcome, Outcome::Done(_) | Outcome::Refused(_)) {
         shared.done(client, DOES);
     }
-    shared.notes.note(client, number, What::Returned(outcome));
+    shared.notes.note(client, number, What::Returned(outcome.clone()));
+    Some(outcome)
 }
 
 fn choose(random: &mut Random) -> Operation {
