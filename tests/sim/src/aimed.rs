@@ -7,7 +7,7 @@ use gfs_durable::data_dir::{DataDir, DataDirError, Role};
 use gfs_durable::fs::Fs;
 use gfs_durable::fs::sim::{CrashMode, SimFs};
 
-use crate::agenda::{MS, Micros};
+use crate::agenda::{MS, Micros, SECOND};
 use crate::net::Who;
 use crate::swarm::Fault;
 use crate::world::World;
@@ -24,6 +24,8 @@ pub(crate) struct AtFlush {
 }
 
 const PATIENCE: u32 = 100;
+/// A raise with a learner begins within this time, as a rule.
+const LATE: Micros = 5 * SECOND;
 /// A log with less in it has nothing that later frames prove.
 const LOG_BYTES_MIN: u64 = 8 << 10;
 
@@ -79,6 +81,23 @@ impl World {
             }
         }
         Ok(others >= 2)
+    }
+
+    /// A learner was taught, and is to be raised with the others.
+    pub(crate) fn learner_is_taught(&mut self) {
+        if std::mem::take(&mut self.weather.late_when_taught) && !self.weather.calm {
+            self.note(format_args!("the log of the master is late, for a learner is taught"));
+            self.weather.late_until = self.now + LATE;
+        }
+    }
+
+    /// A sync of the master's log then takes longer than a raise waits for answers: the raise and the next one become durable
+    /// together, and the learner hears of the second while it stores the first (raise-2). Where raises are patient that would be
+    /// seconds, and is left to chance.
+    pub(crate) fn late_by(&self, node: Who) -> Option<Micros> {
+        let answer = self.swarm.master_pace.raise_answer_ms.0 * MS;
+        let late = node == Who::Master && self.now < self.weather.late_until;
+        (late && answer < SECOND / 2).then_some(4 * answer)
     }
 
     /// One process has a disk: a second one, started beside it, must refuse.

@@ -12,6 +12,9 @@ use crate::world::{Event, World};
 impl World {
     /// The master takes what a server says; heartbeats are not told, for they would be most of it.
     pub(crate) fn heard(&mut self, server: usize, message: &FromChunkserver) {
+        if matches!(message, FromChunkserver::LearnerTaught { result: Ok(_), .. }) {
+            self.learner_is_taught();
+        }
         if !matches!(message, FromChunkserver::Heartbeat { .. }) {
             self.note(format_args!("the master hears from server-{server}: {message:?}"));
         }

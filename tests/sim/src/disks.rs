@@ -43,6 +43,8 @@ impl World {
             (Fault::SlowDisk, _) => {
                 self.note(format_args!("the disk of {node} is slow"));
                 self.weather.slow.insert(node, (self.now + after, false));
+                self.weather.late_when_taught |=
+                    node == Who::Master && self.weather.random.percent(70);
             }
             (Fault::FailedSync, _) => {
                 self.watch(node, fault, |fs| fs.fail_nth(Operation::Sync, nth))
@@ -204,6 +206,9 @@ impl World {
     pub(crate) fn sync_takes(&mut self, node: Who) -> Micros {
         let (least, most) = self.swarm.sync;
         let usual = self.disks.between(least, most);
+        if let Some(late) = self.late_by(node) {
+            return late;
+        }
         match self.weather.slow.get_mut(&node) {
             Some((until, felt)) if self.now < *until => {
                 if !std::mem::replace(felt, true) {

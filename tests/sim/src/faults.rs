@@ -36,6 +36,9 @@ pub(crate) struct Weather {
     pub(crate) calm: bool,
     /// The master dies when its log has something to sync, before it is synced: most of its time it has not.
     pub(crate) at_flush: Option<AtFlush>,
+    /// The master's disk becomes late when a learner was taught; and until when it is.
+    pub(crate) late_when_taught: bool,
+    pub(crate) late_until: Micros,
     /// Nodes that are to stop, and have had nothing to do since.
     stopping: BTreeSet<Who>,
     partitions: u64,
@@ -75,6 +78,8 @@ impl Weather {
             left_out: plan.cut.faults.clone(),
             calm: true,
             at_flush: None,
+            late_when_taught: false,
+            late_until: 0,
             stopping: BTreeSet::new(),
             partitions: 0,
             unread: None,
@@ -148,6 +153,7 @@ impl World {
     /// Everybody is well from now on, and the network too.
     pub(crate) fn heal(&mut self) {
         self.weather.calm = true;
+        self.weather.late_until = 0;
         self.net.heal();
         self.mend_disks();
         self.note(format_args!("all is mended"));
