@@ -46,7 +46,7 @@ pub(super) async fn run(shared: Shared, client: usize, number: usize) {
 }
 
 /// Framed records that must be there.
-fn acknowledged(shared: &Shared, log: usize) -> BTreeSet<Tag> {
+pub(super) fn acknowledged(shared: &Shared, log: usize) -> BTreeSet<Tag> {
     let ledger = shared.ledger();
     let its = ledger.records.iter().filter(|record| record.framed && record.log == log);
     its.map(|record| record.tag).collect()

@@ -1,4 +1,4 @@
-//! Stays at the end of a file of records that grows, with one reader: each comes once, and whole.
+//! Stays at the end of a file of records that grows, with one reader: each comes once, whole, and none that was acknowledged is passed over.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use gfs_client::record::Record;
 use gfs_client::{File, Result};
 use tokio::time::{Instant, timeout};
 
-use super::reader::DOES;
+use super::reader::{DOES, acknowledged};
 use super::{Shared, Tag, is_trouble};
 
 /// Time from one look at what must have come to the next.
@@ -22,12 +22,11 @@ struct Tail<'a> {
     seen: BTreeSet<Tag>,
     /// Where the last one stood.
     at: u64,
-    /// Where the end was when it was looked at last.
-    end: u64,
+    /// It has come to the end when it gave all of these.
+    end: BTreeSet<Tag>,
 }
 
-/// Goes on until it is stopped, the reader meets trouble, or the power fails everywhere: then what stood there may not stand there
-/// again.
+/// Goes on until it is stopped, the reader meets trouble, or the power fails everywhere: then what stood there may not stand there again.
 pub(super) async fn tail(
     shared: &Shared,
     client: usize,
@@ -35,7 +34,8 @@ pub(super) async fn tail(
     file: &File,
 ) -> std::result::Result<(), String> {
     let power = shared.ledger().blackouts;
-    let mut tail = Tail { shared, log, seen: BTreeSet::new(), at: 0, end: end(shared, log) };
+    let mut tail =
+        Tail { shared, log, seen: BTreeSet::new(), at: 0, end: acknowledged(shared, log) };
     let mut records = file.record_reader().follow(true);
     let mut looked = Instant::now();
     while !shared.is_stopped() {
@@ -51,7 +51,7 @@ pub(super) async fn tail(
         }
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
-            tail.looks(client);
+            tail.looks(client)?;
         }
     }
     Ok(())
@@ -71,19 +71,22 @@ impl Tail<'_> {
         Ok(())
     }
 
-    /// It has come to what was the end a while ago. That nothing was passed over is not asked: a chunk may be called full before what is
-    /// under way in it is committed, and who reads it then takes its end for zeros, goes on to the next, and misses that.
-    fn looks(&mut self, client: usize) {
-        if self.at >= self.end {
-            self.shared.done(client, DOES);
-            self.end = end(self.shared, self.log);
+    /// What stands before the last one that came, and was acknowledged, has come.
+    fn looks(&mut self, client: usize) -> std::result::Result<(), String> {
+        let missed = {
+            let ledger = self.shared.ledger();
+            let its = ledger.records.iter().filter(|r| r.framed && r.log == self.log);
+            let mut its = its.filter(|record| record.offset < self.at).map(|record| record.tag);
+            its.find(|tag| !self.seen.contains(tag))
+        };
+        if let Some(missed) = missed {
+            let (log, at) = (self.log, self.at);
+            return Err(format!("a reader at {at} of log {log} has passed over {missed:?}"));
         }
+        if self.end.is_subset(&self.seen) {
+            self.shared.done(client, DOES);
+            self.end = acknowledged(self.shared, self.log);
+        }
+        Ok(())
     }
-}
-
-/// Where the last framed record stands that was acknowledged.
-fn end(shared: &Shared, log: usize) -> u64 {
-    let ledger = shared.ledger();
-    let its = ledger.records.iter().filter(|record| record.framed && record.log == log);
-    its.map(|record| record.offset).max().unwrap_or(0)
 }
