@@ -299,6 +299,8 @@ mod tests {
     use gfs_types::fence::MasterEpoch;
     use gfs_types::topology::Topology;
 
+    use gfs_types::message::control::Space;
+
     use super::*;
 
     #[test]
